@@ -1,0 +1,1 @@
+"""Decides for API Gateway whether a bearer token is valid."""

@@ -1,0 +1,1 @@
+"""Admits or refuses a WebSocket handshake."""

@@ -1,0 +1,1 @@
+"""Forgets a closed WebSocket connection."""

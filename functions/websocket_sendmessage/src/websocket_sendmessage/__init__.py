@@ -1,0 +1,1 @@
+"""Appends a message that came by WebSocket."""

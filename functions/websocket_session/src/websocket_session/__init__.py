@@ -1,0 +1,1 @@
+"""Serves every WebSocket action but sendmessage."""

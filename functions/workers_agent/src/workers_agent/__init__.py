@@ -1,0 +1,1 @@
+"""Answers a question with the channel's model, streaming."""

@@ -1,0 +1,1 @@
+"""Queues the questions that the agent has to answer."""

@@ -1,0 +1,1 @@
+"""Broadcasts each appended event to the channel's open connections."""

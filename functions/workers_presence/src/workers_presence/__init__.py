@@ -1,0 +1,1 @@
+"""Tells a channel who comes online and who goes offline."""

@@ -1,0 +1,1 @@
+"""What storage can answer besides an item."""

@@ -1,0 +1,16 @@
+"""Identifiers that the product makes."""
+
+import secrets
+
+AGENT_ID = "#agent"
+SYSTEM_ID = "#system"
+
+
+def new_channel_id() -> str:
+    """22 characters of `[A-Za-z0-9_-]`, 128 bits: not to be guessed, never holds `#`."""
+    return secrets.token_urlsafe(16)
+
+
+def new_write_id() -> str:
+    """Marks one attempt to append, so that a writer knows its own event when it meets it again."""
+    return secrets.token_urlsafe(9)

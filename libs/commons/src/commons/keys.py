@@ -1,0 +1,120 @@
+"""The keys of every item, each composed by a named function (docs/data-model.md lists them)."""
+
+from commons.dal.interface import Key
+
+MARKER_SEQ = 0
+"""The sort key of an idempotency marker: event numbers begin at 1."""
+
+
+def event_key(channel_id: str, seq: int) -> Key:
+    return {"channel_id": channel_id, "seq": seq}
+
+
+def idempotency_marker_key(channel_id: str, sender_id: str, client_message_id: str) -> Key:
+    """A partition of its own: the channel's takes 1,000 WCU/s at most."""
+    return {
+        "channel_id": f"idem#{channel_id}#{sender_id}#{client_message_id}",
+        "seq": MARKER_SEQ,
+    }
+
+
+def reply_marker_key(channel_id: str, question_seq: int, generation: int) -> Key:
+    return {"channel_id": f"reply#{channel_id}#{question_seq}#{generation}", "seq": MARKER_SEQ}
+
+
+def message_state_partition(channel_id: str) -> str:
+    return f"{channel_id}#state"
+
+
+def message_state_key(channel_id: str, seq: int) -> Key:
+    return {"channel_id": message_state_partition(channel_id), "seq": seq}
+
+
+def channel_partition(channel_id: str) -> str:
+    return f"channel#{channel_id}"
+
+
+def channel_key(channel_id: str) -> Key:
+    return {"pk": channel_partition(channel_id), "sk": "meta"}
+
+
+MEMBER_PREFIX = "member#"
+
+
+def member_key(channel_id: str, user_id: str) -> Key:
+    return {"pk": channel_partition(channel_id), "sk": f"{MEMBER_PREFIX}{user_id}"}
+
+
+USER_CHANNEL_PREFIX = "channel#"
+
+
+def user_partition(user_id: str) -> str:
+    return f"user#{user_id}"
+
+
+def user_channel_key(user_id: str, channel_id: str) -> Key:
+    """The member row's twin: all channels of a user are one query."""
+    return {"pk": user_partition(user_id), "sk": f"{USER_CHANNEL_PREFIX}{channel_id}"}
+
+
+def request_key(user_id: str, idempotency_key: str) -> Key:
+    """The marker of an `Idempotency-Key` on channel creation."""
+    return {"pk": f"request#{user_id}#{idempotency_key}", "sk": "channel"}
+
+
+GENERATION_PREFIX = "generation#"
+
+
+def generation_prefix(question_seq: int) -> str:
+    return f"{GENERATION_PREFIX}{question_seq:012d}#"
+
+
+def generation_key(channel_id: str, question_seq: int, generation: int) -> Key:
+    """Zero-padded: generations sort by question, then by number."""
+    return {
+        "pk": channel_partition(channel_id),
+        "sk": f"{generation_prefix(question_seq)}{generation:06d}",
+    }
+
+
+def cancel_key(channel_id: str) -> Key:
+    """Through which question replies are cancelled."""
+    return {"pk": channel_partition(channel_id), "sk": "cancel"}
+
+
+def budget_key(scope: str, subject: str, day: str) -> Key:
+    """Tokens spent on a day (`YYYY-MM-DD`, UTC) by a channel or a user."""
+    return {"pk": f"budget#{scope}#{subject}", "sk": day}
+
+
+def rate_key(user_id: str) -> Key:
+    return {"pk": f"rate#{user_id}", "sk": "posts"}
+
+
+def subscription_key(channel_id: str, user_id: str, connection_id: str) -> Key:
+    return {"channel_id": channel_id, "sk": f"{subscription_prefix(user_id)}{connection_id}"}
+
+
+def subscription_prefix(user_id: str) -> str:
+    """A user id cannot hold `#`, so no user's prefix begins another's."""
+    return f"{user_id}#"
+
+
+SOLE = "-"
+"""The sort key where a partition holds one item."""
+
+
+def connection_key(connection_id: str) -> Key:
+    return {"channel_id": f"conn#{connection_id}", "sk": SOLE}
+
+
+def user_connections_partition(user_id: str) -> str:
+    return f"user#{user_id}"
+
+
+def user_connection_key(user_id: str, connection_id: str) -> Key:
+    return {"channel_id": user_connections_partition(user_id), "sk": connection_id}
+
+
+def ticket_key(ticket_digest: str) -> Key:
+    return {"channel_id": f"ticket#{ticket_digest}", "sk": SOLE}

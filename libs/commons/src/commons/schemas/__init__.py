@@ -1,0 +1,5 @@
+"""What goes over the wire, shared by REST, WebSocket and the workers."""
+
+from commons.schemas.base import BaseSchema, StoredModel
+
+__all__ = ["BaseSchema", "StoredModel"]

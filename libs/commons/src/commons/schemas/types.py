@@ -1,0 +1,40 @@
+"""Field types and limits of the contract (CONTRACT, section 2, *Shapes*)."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from commons.errors import TooLargeError
+
+MAX_TEXT = 16_000
+"""Unicode code points."""
+
+MAX_METADATA_BYTES = 2_048
+MAX_MEMBERS = 1_000
+MAX_EDITS = 50
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds an unpaired surrogate") from None
+    return text
+
+
+def _not_too_long(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise TooLargeError(f"text: at most {MAX_TEXT} characters")
+    return text
+
+
+Encodable = AfterValidator(_encodable)
+
+MessageText = Annotated[str, Field(min_length=1), Encodable, AfterValidator(_not_too_long)]
+"""1 to 16,000 code points, stored as it came; more raises TooLargeError (413), not a 422."""
+
+ChannelName = Annotated[str, Field(min_length=1, max_length=120), Encodable]
+UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@|+-]{1,128}\Z")]
+ClientMessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z")]
+Emoji = Annotated[str, Field(min_length=1, max_length=32), Encodable]
+Seq = Annotated[int, Field(ge=1, le=10**12, strict=True)]

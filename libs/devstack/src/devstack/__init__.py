@@ -1,0 +1,1 @@
+"""The local stack: emulator, demo model, deployment, demo."""
