@@ -1,11 +1,36 @@
 """Who is in a channel, in which role."""
 
+from dataclasses import dataclass
+
 from commons import keys
 from commons.dal import Item, Table
 from commons.errors import ChannelNotFoundError, ForbiddenError
 from commons.schemas.base import StoredModel
-from commons.schemas.event import Role
+from commons.schemas.event import AgentMode, Role
 from commons.services.base import BaseService
+
+
+class AgentSettings(StoredModel):
+    """How the agent of a channel behaves, as stored on the channel's meta row."""
+
+    mode: AgentMode = "always"
+    model_id: str
+    system_prompt: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+class ChannelRecord(StoredModel):
+    """The meta row of a channel: `(channel#C, meta)` in the channels table."""
+
+    channel_id: str
+    name: str
+    created_at: str
+    created_by: str
+    agent: AgentSettings
+    member_count: int
+    owner_count: int
+    deleted: bool = False
 
 
 class MemberRecord(StoredModel):
@@ -19,37 +44,83 @@ class MemberRecord(StoredModel):
     read_seq: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class OpenChannel:
+    """A channel that exists, as one of its members sees it."""
+
+    channel: ChannelRecord
+    member: MemberRecord
+
+    def require_owner(self) -> None:
+        _require_owner(self.member)
+
+
+def channel_from_item(item: Item) -> ChannelRecord:
+    return ChannelRecord.model_validate(item)
+
+
 def member_from_item(item: Item) -> MemberRecord:
     return MemberRecord.model_validate(item)
 
 
+def _require_owner(member: MemberRecord) -> None:
+    if member.role != "owner":
+        raise ForbiddenError("Only an owner of the channel may do this.")
+
+
 class MembershipService(BaseService):
-    def find_member(self, channel_id: str, user_id: str) -> MemberRecord | None:
-        """One consistent read; None for a stranger and for a channel that does not exist."""
-        item = self.repository.find(
-            Table.CHANNELS, keys.member_key(channel_id, user_id), consistent=True
+    """Answers whether a user may. Strangers and deleted channels get the same 404."""
+
+    def find_channel(self, channel_id: str) -> ChannelRecord | None:
+        """The channel, consistently read; None where there is none or it was deleted."""
+        item = self.repository.find(Table.CHANNELS, keys.channel_key(channel_id), consistent=True)
+        if item is None:
+            return None
+        channel = channel_from_item(item)
+        return None if channel.deleted else channel
+
+    def open_channel(self, channel_id: str, user_id: str) -> OpenChannel:
+        """The channel and the caller's membership: one call, two consistent reads.
+
+        Raises:
+            ChannelNotFoundError: no such channel, it was deleted, or the user is no member of it.
+        """
+        channel_key = keys.channel_key(channel_id)
+        member_key = keys.member_key(channel_id, user_id)
+        items = self.repository.batch_get(
+            Table.CHANNELS, [channel_key, member_key], consistent=True
         )
-        return None if item is None else member_from_item(item)
+        by_sort_key = {item["sk"]: item for item in items}
+        if len(by_sort_key) < 2:  # noqa: PLR2004 - both rows or none
+            raise ChannelNotFoundError
+        channel = channel_from_item(by_sort_key[channel_key["sk"]])
+        if channel.deleted:
+            raise ChannelNotFoundError
+        return OpenChannel(channel, member_from_item(by_sort_key[member_key["sk"]]))
 
     def require_member(self, channel_id: str, user_id: str) -> MemberRecord:
-        """The caller's member row.
+        """The caller's member row: one consistent read.
+
+        For appends only: the log itself refuses what comes after `channel.deleted`. What reads
+        asks `open_channel`.
 
         Raises:
             ChannelNotFoundError: no such channel, or the user is no member of it.
         """
-        member = self.find_member(channel_id, user_id)
-        if member is None:
-            raise ChannelNotFoundError()
-        return member
+        item = self.repository.find(
+            Table.CHANNELS, keys.member_key(channel_id, user_id), consistent=True
+        )
+        if item is None:
+            raise ChannelNotFoundError
+        return member_from_item(item)
 
     def require_owner(self, channel_id: str, user_id: str) -> MemberRecord:
-        """The caller's member row.
+        """As `require_member`, of an owner.
 
         Raises:
             ChannelNotFoundError: no such channel, or the user is no member of it.
             ForbiddenError: a member, but no owner.
         """
         member = self.require_member(channel_id, user_id)
-        if member.role != "owner":
-            raise ForbiddenError("Only an owner of the channel may do this.")
+        _require_owner(member)
         return member
