@@ -34,7 +34,7 @@ MessageText = Annotated[str, Field(min_length=1), Encodable, AfterValidator(_not
 """1 to 16,000 code points, stored as it came; more raises TooLargeError (413), not a 422."""
 
 ChannelName = Annotated[str, Field(min_length=1, max_length=120), Encodable]
-UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@|+-]{1,128}\Z")]
-ClientMessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z")]
+UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@|+-]{1,128}$")]
+ClientMessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 Emoji = Annotated[str, Field(min_length=1, max_length=32), Encodable]
 Seq = Annotated[int, Field(ge=1, le=10**12, strict=True)]
