@@ -2,6 +2,7 @@
 
 from commons.dal.dynamodb import DynamoDBRepository
 from commons.dal.interface import (
+    INDEX_ATTRIBUTES,
     INDEX_KEYS,
     MESSAGES_INDEX,
     TABLE_KEYS,
@@ -29,8 +30,11 @@ from commons.dal.interface import (
     all_of,
     any_of,
 )
+from commons.dal.memory import InMemoryRepository
+from commons.dal.serialisation import deserialize
 
 __all__ = [
+    "INDEX_ATTRIBUTES",
     "INDEX_KEYS",
     "MESSAGES_INDEX",
     "TABLE_KEYS",
@@ -43,6 +47,7 @@ __all__ = [
     "DynamoDBRepository",
     "Exists",
     "IRepository",
+    "InMemoryRepository",
     "Item",
     "Key",
     "NotExists",
@@ -58,4 +63,5 @@ __all__ = [
     "Write",
     "all_of",
     "any_of",
+    "deserialize",
 ]

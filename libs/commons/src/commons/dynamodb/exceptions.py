@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CONDITION_FAILED: Final = "ConditionalCheckFailed"
+NO_REASON: Final = "None"
 CONFLICT: Final = "TransactionConflict"
 
 
