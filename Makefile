@@ -1,0 +1,22 @@
+# The commands of a fresh machine: git, make and any Python 3. All others are `uv run poe`'s.
+.DEFAULT_GOAL := help
+.PHONY: help run test deploy deploy-all
+
+STAGE ?= dev
+SETUP = uv=$$(sh tools/setup.sh)
+
+help: ## Shows this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "uv run poe        lists the commands of a developer"
+
+run: ## Brings the local stack up and plays the demo; ONCE=1 ends after it.
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack run $(if $(filter 1,$(ONCE)),--once)
+
+test: ## Runs the whole test suite, the end-to-end tests on the emulator included.
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/poe test
+
+deploy: ## Deploys one stack to AWS: STACK=data|websocket|workers|rest STAGE=dev.
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack deploy "$(STACK)" --stage "$(STAGE)"
+
+deploy-all: ## Deploys the root template, which nests the four stacks: STAGE=dev.
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack deploy-all --stage "$(STAGE)"
