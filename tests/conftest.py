@@ -1,0 +1,112 @@
+"""Fixtures that every area of the tests shares (tests/agents.md says how to use them)."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+from samtranslator.yaml_helper import yaml_parse
+
+from commons import aws as aws_clients
+from commons.dal import DynamoDBRepository, InMemoryRepository, Table
+from commons.services import base
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ROOT = Path(__file__).parent.parent
+DATA_TEMPLATE = ROOT / "stacks" / "data" / "template.yaml"
+STAGE = "test"
+
+ENVIRONMENT = {
+    # Credentials of nobody: a call that no fake catches ends in a refusal, not in an account.
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_REGION": "eu-west-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "POWERTOOLS_SERVICE_NAME": "tests",
+    "POWERTOOLS_METRICS_NAMESPACE": "Chat",
+    "POWERTOOLS_TRACE_DISABLED": "true",
+    "STAGE": STAGE,
+}
+
+
+def pytest_configure() -> None:
+    """Before anything is imported: Powertools reads the environment when it is."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "POWERTOOLS_"))]:
+        del os.environ[name]
+    os.environ.update(ENVIRONMENT)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clients() -> Iterator[None]:
+    """What a warm function keeps does not outlive a test."""
+    yield
+    for build in (
+        aws_clients.dynamodb_client,
+        aws_clients.secretsmanager_client,
+        aws_clients.sqs_client,
+        base.default_repository,
+    ):
+        build.cache_clear()
+
+
+@pytest.fixture
+def repository() -> InMemoryRepository:
+    """All three tables, empty, in memory: the first choice of a service's tests."""
+    return InMemoryRepository()
+
+
+@pytest.fixture
+def moto_aws() -> Iterator[None]:
+    """AWS as moto plays it, empty; clients must be built after this."""
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def table_names(moto_aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[Table, str]:
+    """The tables of the data stack's own template in moto, their names in the environment."""
+    template = yaml_parse(DATA_TEMPLATE.read_text())  # type: ignore[no-untyped-call]  # untyped
+    # moto knows no SAM transform: of the template it gets what a table needs.
+    template.pop("Transform", None)
+    template.pop("Outputs", None)
+    template["Resources"] = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::DynamoDB::Table"
+    }
+    boto3.client("cloudformation").create_stack(
+        StackName=f"chat-{STAGE}-data",
+        TemplateBody=json.dumps(template),
+        Parameters=[
+            {"ParameterKey": "Stage", "ParameterValue": STAGE},
+            {"ParameterKey": "ProtectData", "ParameterValue": "false"},
+        ],
+    )
+    names = {table: f"chat-{STAGE}-{table}" for table in Table}
+    for table, name in names.items():
+        monkeypatch.setenv(f"{table.upper()}_TABLE", name)
+    return names
+
+
+@pytest.fixture
+def dynamodb(moto_aws: None) -> "DynamoDBClient":
+    """A plain client, for a test that looks behind the repository."""
+    return boto3.client("dynamodb")
+
+
+@pytest.fixture
+def moto_repository(
+    table_names: dict[Table, str], dynamodb: "DynamoDBClient"
+) -> DynamoDBRepository:
+    """The real repository on moto's tables."""
+    return DynamoDBRepository(table_names, client=dynamodb)
