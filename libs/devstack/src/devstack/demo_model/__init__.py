@@ -1,0 +1,7 @@
+"""A scripted stand-in for a language model, by Bedrock's protocol and by OpenAI's.
+
+    python -m devstack.demo_model --port 4567 [--host 127.0.0.1] [--word-delay-ms 100]
+
+It streams word by word, says that it is scripted and quotes what it was asked. Tests tell it to be
+slow or to fail, by `PUT /control` or by a directive in the question (see `behaviour`).
+"""

@@ -1,0 +1,158 @@
+"""Bedrock's Converse and ConverseStream as the demo model speaks them.
+
+Event-stream frames: https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html
+(the same encoding); the events: API_runtime_ConverseStream in Bedrock's API reference.
+"""
+
+import json
+import struct
+from binascii import crc32
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from devstack.demo_model.behaviour import StreamException
+from devstack.demo_model.script import Answer, Ask, question_of
+
+STREAM_CONTENT_TYPE = "application/vnd.amazon.eventstream"
+
+_STRING_HEADER = 7
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "filtered": "content_filtered"}
+_ERROR_TYPES = {
+    400: "ValidationException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+}
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Block(_Wire):
+    text: str = ""
+
+
+class _Message(_Wire):
+    role: str
+    content: list[_Block]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(block.text for block in self.content)
+
+
+class _InferenceConfig(_Wire):
+    max_tokens: int | None = Field(default=None, alias="maxTokens")
+
+
+class ConverseRequest(_Wire):
+    messages: list[_Message] = Field(min_length=1)
+    system: list[_Block] = []
+    inference_config: _InferenceConfig = Field(default=_InferenceConfig(), alias="inferenceConfig")
+
+
+def read_request(path: str, body: bytes) -> Ask:
+    """The request to `/model/{modelId}/converse` or `…/converse-stream`.
+
+    Raises:
+        pydantic.ValidationError: the body is no such request.
+    """
+    request = ConverseRequest.model_validate_json(body)
+    model_id, operation = path.removeprefix("/model/").rsplit("/", 1)
+    return Ask(
+        protocol="bedrock",
+        model_id=unquote(model_id),
+        # Blocks of one role follow each other where several people spoke: the last one is asked.
+        text=question_of(request.messages[-1].content[-1].text),
+        system="\n".join(block.text for block in request.system),
+        conversation=tuple((message.role, message.text) for message in request.messages),
+        max_tokens=request.inference_config.max_tokens,
+        stream=operation == "converse-stream",
+    )
+
+
+def encode_frame(headers: Mapping[str, str], payload: bytes) -> bytes:
+    """One event-stream message: prelude, its CRC, headers, payload, the CRC of all of it."""
+    encoded = b"".join(
+        struct.pack("!B", len(name))
+        + name.encode()
+        + struct.pack("!BH", _STRING_HEADER, len(value.encode()))
+        + value.encode()
+        for name, value in headers.items()
+    )
+    # 16 bytes: the prelude (8), its CRC (4) and the message's (4).
+    prelude = struct.pack("!II", len(encoded) + len(payload) + 16, len(encoded))
+    message = prelude + struct.pack("!I", crc32(prelude)) + encoded + payload
+    return message + struct.pack("!I", crc32(message))
+
+
+def _event(event_type: str, payload: Mapping[str, object]) -> bytes:
+    headers = {
+        ":event-type": event_type,
+        ":content-type": "application/json",
+        ":message-type": "event",
+    }
+    return encode_frame(headers, _json(payload))
+
+
+def opening() -> bytes:
+    return _event("messageStart", {"role": "assistant"})
+
+
+def word(text: str) -> bytes:
+    return _event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}})
+
+
+def closing(answer: Answer) -> bytes:
+    return (
+        _event("contentBlockStop", {"contentBlockIndex": 0})
+        + _event("messageStop", {"stopReason": _STOP_REASONS[answer.finish]})
+        + _event("metadata", {"usage": _usage(answer), "metrics": {"latencyMs": 1}})
+    )
+
+
+def stream_exception(exception: StreamException, message: str) -> bytes:
+    headers = {
+        ":exception-type": exception,
+        ":content-type": "application/json",
+        ":message-type": "exception",
+    }
+    return encode_frame(headers, _json({"message": message}))
+
+
+def whole(answer: Answer) -> bytes:
+    """The answer of Converse, which does not stream."""
+    content = [{"text": answer.text}] if answer.words else []
+    return _json(
+        {
+            "output": {"message": {"role": "assistant", "content": content}},
+            "stopReason": _STOP_REASONS[answer.finish],
+            "usage": _usage(answer),
+            "metrics": {"latencyMs": 1},
+        }
+    )
+
+
+def error(status: int, message: str) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a refusal."""
+    error_type = _ERROR_TYPES.get(status, "InternalServerException")
+    return {"x-amzn-errortype": error_type}, _json({"message": message})
+
+
+def _usage(answer: Answer) -> dict[str, int]:
+    spoken = len(answer.words)
+    return {
+        "inputTokens": answer.input_tokens,
+        "outputTokens": spoken,
+        "totalTokens": answer.input_tokens + spoken,
+    }
+
+
+def _json(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
