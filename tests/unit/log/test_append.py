@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from commons.dal.memory import InMemoryRepository
 
 from commons import keys
 from commons.dal import Compare, Exists, Item, PutWrite, Table, UpdateWrite, Write
 from commons.dal.interface import Condition, Update
+from commons.dal.memory import InMemoryRepository
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import ChannelNotFoundError, MessageNotFoundError
 from commons.schemas.event import (

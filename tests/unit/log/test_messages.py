@@ -4,10 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from commons.dal.memory import InMemoryRepository
 
 from commons import keys
 from commons.dal import Table
+from commons.dal.memory import InMemoryRepository
 from commons.errors import (
     ChannelNotFoundError,
     ConflictError,
@@ -132,7 +132,7 @@ def test_a_text_is_counted_in_code_points() -> None:
 
 
 def test_a_text_with_an_unpaired_surrogate_is_refused() -> None:
-    with pytest.raises(ValueError, match="surrogate"):
+    with pytest.raises(ValueError, match="unicode"):
         PostMessage(text="\ud800")
 
 
@@ -142,3 +142,8 @@ def test_metadata_is_counted_in_bytes_of_json() -> None:
     assert PostMessage(text="x", metadata=at_the_bound).metadata == at_the_bound
     with pytest.raises(TooLargeError):
         PostMessage(text="x", metadata={"k": at_the_bound["k"] + "x"})
+
+
+def test_metadata_with_an_unpaired_surrogate_is_refused() -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        PostMessage(text="x", metadata={"k": ["\ud800"]})
