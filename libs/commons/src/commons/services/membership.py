@@ -21,7 +21,11 @@ class AgentSettings(StoredModel):
 
 
 class ChannelRecord(StoredModel):
-    """The meta row of a channel: `(channel#C, meta)` in the channels table."""
+    """The meta row of a channel: `(channel#C, meta)` in the channels table.
+
+    Attributes:
+        settings_version: counts changes of name and agent: each is conditional on it.
+    """
 
     channel_id: str
     name: str
@@ -30,6 +34,7 @@ class ChannelRecord(StoredModel):
     agent: AgentSettings
     member_count: int
     owner_count: int
+    settings_version: int = 0
     deleted: bool = False
 
 

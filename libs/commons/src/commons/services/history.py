@@ -1,0 +1,281 @@
+"""Messages as they stand: each `message.created` with its edits, reactions and deletion applied."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from commons import keys
+from commons.dal import (
+    MESSAGES_INDEX,
+    Compare,
+    Condition,
+    Item,
+    NotExists,
+    PutWrite,
+    Query,
+    SortBetween,
+    Table,
+    Write,
+)
+from commons.errors import MessageNotFoundError
+from commons.schemas.base import StoredModel
+from commons.schemas.event import MessageCreated
+from commons.schemas.message import Message
+from commons.services.base import BaseService
+from commons.services.log import event_from_item
+
+EXTRA_EVENTS: Final = 24
+"""Events read beyond a page of messages: what a few reactions displace is still found by the
+consistent read of the log, not by the index, which lags."""
+
+MAX_PAGE_BYTES: Final = 1_000_000
+"""Of JSON."""
+
+
+class Reaction(StoredModel):
+    """An emoji and who reacted with it, in the order they did."""
+
+    emoji: str
+    user_ids: tuple[str, ...]
+
+
+class MessageState(StoredModel):
+    """What happened to a message: `(C#state, seq)`, only of those to which anything did.
+
+    Attributes:
+        version: counts the changes; each is conditional on it, so that they meet in order.
+        edits: numbers of the `message.edited` events.
+        text: as of the last edit.
+    """
+
+    seq: int
+    version: int = 0
+    edits: tuple[int, ...] = ()
+    text: str | None = None
+    edited_at: str | None = None
+    deleted_at: str | None = None
+    reactions: tuple[Reaction, ...] = ()
+
+    def write(self, channel_id: str, changes: Item) -> Write:
+        """Stores `changes` over this state, if it is still this one."""
+        unchanged: Condition = (
+            Compare("version", "=", self.version) if self.version else NotExists("channel_id")
+        )
+        changed = self.model_copy(update={**changes, "version": self.version + 1})
+        stored = changed.model_dump(exclude_none=True, exclude_defaults=True)
+        stored |= keys.message_state_key(channel_id, self.seq)
+        for name in ("edits", "reactions"):
+            if name in stored:
+                stored[name] = list(stored[name])
+        for reaction in stored.get("reactions", ()):
+            reaction["user_ids"] = list(reaction["user_ids"])
+        return PutWrite(Table.CHAT_EVENTS, stored, unchanged)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as it was created, and what happened to it since."""
+
+    created: MessageCreated
+    state: MessageState
+
+    @property
+    def deleted(self) -> bool:
+        return self.state.deleted_at is not None
+
+    @property
+    def text(self) -> str:
+        return self.created.data.text if self.state.text is None else self.state.text
+
+    def folded(self) -> Message:
+        created, state = self.created, self.state
+        data = created.data
+        return Message(
+            channel_id=created.channel_id,
+            seq=created.seq,
+            created_at=created.created_at,
+            edited_at=state.edited_at,
+            deleted_at=state.deleted_at,
+            sender=created.sender,
+            text="" if self.deleted else self.text,
+            reply_to=data.reply_to,
+            metadata=None if self.deleted else data.metadata,
+            reactions={each.emoji: list(each.user_ids) for each in state.reactions},
+            generation=data.generation,
+            finish_reason=data.finish_reason,
+            usage=data.usage,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Messages, ascending; `more`: there are others in the direction that was asked for."""
+
+    items: list[Message]
+    more: bool
+
+
+@dataclass(slots=True)
+class _Found:
+    """Message items in the direction of the query, one more than asked for where there is one."""
+
+    items: list[Item] = field(default_factory=list)
+    more: bool = False
+
+
+class HistoryService(BaseService):
+    """Reads messages; whoever asks has made sure that the caller may."""
+
+    def page(
+        self,
+        channel_id: str,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> HistoryPage:
+        """The newest messages, those before a number, or the oldest after one.
+
+        As many as `limit` wherever so many exist, whatever other events lie between, unless the
+        page would pass 1 MB. At most 4 calls, whatever the log's length.
+        """
+        ascending = after is not None
+        found = self._find(channel_id, _range(before, after), ascending=ascending, limit=limit)
+        messages, more = self._fold(channel_id, found, ascending=ascending)
+        messages.sort(key=lambda message: message.seq)
+        return HistoryPage(messages, more)
+
+    def message(self, channel_id: str, seq: int) -> Message:
+        """One message.
+
+        Raises:
+            MessageNotFoundError: no message has that number.
+        """
+        return self.stored_message(channel_id, seq).folded()
+
+    def stored_message(self, channel_id: str, seq: int) -> StoredMessage:
+        """One message and its state, in one call of two consistent reads.
+
+        Raises:
+            MessageNotFoundError: no message has that number.
+        """
+        items = self.repository.batch_get(
+            Table.CHAT_EVENTS,
+            [keys.event_key(channel_id, seq), keys.message_state_key(channel_id, seq)],
+            consistent=True,
+        )
+        by_partition = {item["channel_id"]: item for item in items}
+        event_item = by_partition.get(channel_id)
+        if event_item is None or event_item["type"] != "message.created":
+            raise MessageNotFoundError
+        state_item = by_partition.get(keys.message_state_partition(channel_id))
+        return _stored_message(event_item, state_item)
+
+    def _find(
+        self, channel_id: str, numbers: SortBetween, *, ascending: bool, limit: int
+    ) -> _Found:
+        scanned = limit + 1 + EXTRA_EVENTS
+        page = self.repository.query(
+            Query(
+                table=Table.CHAT_EVENTS,
+                partition=channel_id,
+                sort=numbers,
+                ascending=ascending,
+                limit=scanned,
+                consistent=True,
+            )
+        )
+        messages = [item for item in page.items if item["type"] == "message.created"]
+        if len(messages) > limit:
+            return _Found(messages[:limit], more=True)
+        if page.last_key is None:
+            return _Found(messages)
+        rest = self._indexed(
+            channel_id,
+            _beyond(_seq(page.items[-1]), numbers, ascending=ascending),
+            ascending=ascending,
+            limit=limit + 1 - len(messages),
+        )
+        more = len(messages) + len(rest) > limit
+        is_cut_by_size = len(page.items) < scanned
+        if is_cut_by_size and messages:
+            return _Found(messages, more=bool(rest))
+        wanted = rest[: limit - len(messages)]
+        items = self.repository.batch_get(
+            Table.CHAT_EVENTS, [keys.event_key(channel_id, seq) for seq in wanted], consistent=True
+        )
+        items.sort(key=_seq, reverse=not ascending)
+        return _Found(messages + items, more=more)
+
+    def _indexed(
+        self, channel_id: str, numbers: SortBetween, *, ascending: bool, limit: int
+    ) -> list[int]:
+        page = self.repository.query(
+            Query(
+                table=Table.CHAT_EVENTS,
+                index=MESSAGES_INDEX,
+                partition=channel_id,
+                sort=numbers,
+                ascending=ascending,
+                limit=limit,
+            )
+        )
+        return [_seq(item) for item in page.items]
+
+    def _fold(
+        self, channel_id: str, found: _Found, *, ascending: bool
+    ) -> tuple[list[Message], bool]:
+        if not found.items:
+            return [], found.more
+        ends = sorted((_seq(found.items[0]), _seq(found.items[-1])))
+        page = self.repository.query(
+            Query(
+                table=Table.CHAT_EVENTS,
+                partition=keys.message_state_partition(channel_id),
+                sort=SortBetween(*ends),
+                ascending=ascending,
+                consistent=True,
+            )
+        )
+        states = {_seq(item): item for item in page.items}
+        last_known = None if page.last_key is None else _seq(page.items[-1])
+        messages: list[Message] = []
+        size = 0
+        for item in found.items:
+            message = _stored_message(item, states.get(_seq(item))).folded()
+            size += len(message.to_json().encode())
+            if messages and size > MAX_PAGE_BYTES:
+                return messages, True
+            messages.append(message)
+            if message.seq == last_known:
+                return messages, found.more or item is not found.items[-1]
+        return messages, found.more
+
+
+def _seq(item: Item) -> int:
+    return cast("int", item["seq"])
+
+
+def _range(before: int | None, after: int | None) -> SortBetween:
+    return SortBetween(
+        low=1 if after is None else after + 1, high=None if before is None else before - 1
+    )
+
+
+def _beyond(seq: int, numbers: SortBetween, *, ascending: bool) -> SortBetween:
+    """What is left of a range once everything up to `seq` was seen."""
+    if ascending:
+        return SortBetween(low=seq + 1, high=numbers.high)
+    return SortBetween(low=numbers.low, high=seq - 1)
+
+
+def _stored_message(event_item: Item, state_item: Item | None) -> StoredMessage:
+    created = event_from_item(event_item)
+    if not isinstance(created, MessageCreated):
+        raise MessageNotFoundError
+    state = (
+        MessageState(seq=created.seq)
+        if state_item is None
+        else MessageState.model_validate(state_item)
+    )
+    return StoredMessage(created, state)
