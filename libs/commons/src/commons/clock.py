@@ -14,3 +14,7 @@ def rfc3339(moment: datetime) -> str:
 
 def epoch_seconds() -> int:
     return int(now().timestamp())
+
+
+def epoch_milliseconds() -> int:
+    return int(now().timestamp() * 1000)

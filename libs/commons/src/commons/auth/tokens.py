@@ -1,0 +1,88 @@
+"""Tokens, and who they say is calling (CONTRACT, section 4).
+
+Imports `cryptography`: for the functions that check tokens, and for nobody else.
+"""
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import jwt
+from pydantic import TypeAdapter, ValidationError
+
+from commons.auth.signing_keys import ALGORITHM, SigningKeys, SigningKeysUnavailableError
+from commons.errors import UnauthenticatedError
+from commons.schemas.caller import Caller
+from commons.schemas.types import UserId
+from commons.settings import TokenSettings
+
+LEEWAY_SECONDS: Final = 30
+MAX_TOKEN_LENGTH: Final = 8_192
+"""API Gateway passes 10,240 bytes of headers in all."""
+
+MAX_NAME: Final = 120
+NAME_CLAIMS: Final = ("name", "preferred_username", "username")
+
+_USER_ID: TypeAdapter[str] = TypeAdapter(UserId)
+
+
+class TokenVerifier:
+    """Believes RS256 tokens of the configured issuer for the configured audience."""
+
+    def __init__(self, settings: TokenSettings, *, signing_keys: SigningKeys | None = None) -> None:
+        self._settings = settings
+        self._signing_keys = signing_keys or SigningKeys(settings.jwt_jwks_url)
+
+    def verify(self, token: str) -> Caller:
+        """Who the token was issued to.
+
+        Raises:
+            UnauthenticatedError: for whatever is wrong with it; the detail does not say what.
+        """
+        try:
+            claims = self._verified_claims(token)
+        except (jwt.PyJWTError, SigningKeysUnavailableError):
+            raise UnauthenticatedError("The token is not valid here.") from None
+        try:
+            user_id = _USER_ID.validate_python(claims.get(self._settings.jwt_user_claim))
+        except ValidationError:
+            raise UnauthenticatedError("The token names no user.") from None
+        expires_at = int(cast("float", claims["exp"]))
+        return Caller(user_id=user_id, name=_display_name(claims), expires_at=expires_at)
+
+    def _verified_claims(self, token: str) -> Mapping[str, object]:
+        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+            raise jwt.DecodeError
+        header = jwt.get_unverified_header(token)
+        key_id = header.get("kid")
+        if header.get("alg") != ALGORITHM or not isinstance(key_id, str):
+            raise jwt.InvalidAlgorithmError
+        key = self._signing_keys.find(key_id)
+        if key is None:
+            raise jwt.InvalidKeyError
+        claims: Mapping[str, object] = jwt.decode(
+            token,
+            key,
+            algorithms=[ALGORITHM],
+            issuer=self._settings.jwt_issuer,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iss"], "verify_aud": False},
+        )
+        if not self._is_for_us(claims):
+            raise jwt.InvalidAudienceError
+        return claims
+
+    def _is_for_us(self, claims: Mapping[str, object]) -> bool:
+        """Cognito's access tokens have no `aud`: their `client_id` stands for it."""
+        audience = claims.get("aud")
+        if audience is None and claims.get("token_use") == "access":
+            audience = claims.get("client_id")
+        audiences = audience if isinstance(audience, list) else [audience]
+        return self._settings.jwt_audience in audiences
+
+
+def _display_name(claims: Mapping[str, object]) -> str | None:
+    for claim in NAME_CLAIMS:
+        name = claims.get(claim)
+        if isinstance(name, str) and name.strip():
+            return name.encode(errors="replace").decode()[:MAX_NAME]
+    return None

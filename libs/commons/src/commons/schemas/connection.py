@@ -1,0 +1,86 @@
+"""Open connections and what they are subscribed to, as the connections table holds them."""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from commons import keys
+from commons.dal import Item
+from commons.schemas.base import StoredModel
+
+MAX_CHANNELS: Final = 50
+"""Channels a connection may be subscribed to."""
+
+type SubscriptionState = Literal["replaying", "live"]
+
+
+class Subscription(StoredModel):
+    """A row `(C, U#conn)`.
+
+    Attributes:
+        state: delivery passes a `replaying` one over: it is being sent the past.
+        expires_at: epoch seconds; nothing is sent from then on.
+        connected_at: epoch milliseconds, when the handshake began.
+        live_after: the number of the last event that was replayed; None where nothing was.
+        live_since: epoch milliseconds of becoming `live`; None while `replaying`.
+    """
+
+    channel_id: str
+    connection_id: str
+    user_id: str
+    state: SubscriptionState
+    expires_at: int
+    connected_at: int
+    live_after: int | None = None
+    live_since: int | None = None
+
+    def to_item(self) -> Item:
+        key = keys.subscription_key(self.channel_id, self.user_id, self.connection_id)
+        return {**self.model_dump(exclude_none=True), **key, "ttl": self.expires_at}
+
+
+class Connection(StoredModel):
+    """The row `(conn#ID, -)`: who is at the other end.
+
+    Attributes:
+        token_expires_at: of the token that opened it or that it was renewed with; epoch seconds.
+        expires_at: epoch seconds; the connection counts for nobody from then on.
+        connected_at: epoch milliseconds, when the handshake began.
+        channels: what it is subscribed to.
+        typing: by channel, the last `typing` frame that was passed on.
+    """
+
+    connection_id: str
+    user_id: str
+    name: str | None = None
+    token_expires_at: int
+    expires_at: int
+    connected_at: int
+    channels: frozenset[str] = frozenset()
+    typing: dict[str, "TypingMark"] = Field(default_factory=dict)
+
+    def subscription(
+        self,
+        channel_id: str,
+        *,
+        state: SubscriptionState,
+        live_after: int | None = None,
+        live_since: int | None = None,
+    ) -> Subscription:
+        return Subscription(
+            channel_id=channel_id,
+            connection_id=self.connection_id,
+            user_id=self.user_id,
+            state=state,
+            expires_at=self.expires_at,
+            connected_at=self.connected_at,
+            live_after=live_after,
+            live_since=live_since,
+        )
+
+
+class TypingMark(StoredModel):
+    """`at` is in epoch milliseconds."""
+
+    typing: bool
+    at: int

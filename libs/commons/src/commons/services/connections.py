@@ -1,0 +1,430 @@
+"""Open connections, and the channels they are subscribed to."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import batched
+from typing import Final, Protocol
+
+from commons import keys
+from commons.clock import epoch_milliseconds, epoch_seconds
+from commons.dal import (
+    Compare,
+    Condition,
+    ConditionCheck,
+    DeleteWrite,
+    Exists,
+    IRepository,
+    Item,
+    Key,
+    NotExists,
+    PutWrite,
+    Query,
+    SortPrefix,
+    Table,
+    Update,
+    UpdateWrite,
+    Write,
+    all_of,
+)
+from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
+from commons.errors import (
+    ChannelNotFoundError,
+    ConflictError,
+    InvalidRequestError,
+    TooManyRequestsError,
+    UnauthenticatedError,
+)
+from commons.schemas.base import StoredModel
+from commons.schemas.caller import Caller
+from commons.schemas.connection import MAX_CHANNELS, Connection, Subscription, SubscriptionState
+from commons.services.base import BaseService
+
+CONNECTION_SECONDS: Final = 3 * 3_600
+"""API Gateway ends a connection after 2 h; past 3 h a row is of one that nobody saw ending."""
+
+MAX_CONNECTIONS: Final = 200
+"""A user's open connections."""
+
+HANDSHAKE_MILLISECONDS: Final = 10_000
+"""While its handshake runs the gateway calls a connection gone."""
+
+_PROBES_AT_ONCE: Final = 16
+_PAIRS: Final = 49
+"""A transaction has 100 writes: two for each of these, and one for the connection."""
+
+_TRIES: Final = 4
+_IS_THERE: Final = Exists("channel_id")
+_IS_FREE: Final = NotExists("channel_id")
+
+
+class IConnectionProbe(Protocol):
+    """Whoever holds the open sockets; threads may share it."""
+
+    def is_open(self, connection_id: str) -> bool:
+        """False for a connection that was closed, and for one whose handshake still runs."""
+        ...
+
+
+class ConnectionEndedError(UnauthenticatedError):
+    """The connection is known no more: it was closed, or what opened it has expired."""
+
+    def __init__(self) -> None:
+        super().__init__("This connection has ended: open a new one.")
+
+
+class UserConnection(StoredModel):
+    """The row `(user#U, ID)`, by which a user's connections are counted."""
+
+    connection_id: str
+    expires_at: int
+    connected_at: int
+
+
+class ConnectionsService(BaseService):
+    """Connections come, subscribe, and go.
+
+    Args:
+        probe: asked which connections of a user at the cap are gone; without it none are found.
+    """
+
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        probe: IConnectionProbe | None = None,
+    ) -> None:
+        super().__init__(repository)
+        self._probe = probe
+
+    def register(
+        self,
+        connection_id: str,
+        caller: Caller,
+        *,
+        connected_at: int,
+        channels: Sequence[str] = (),
+    ) -> Connection:
+        """Takes a connection in, subscribed to `channels`; a refusal leaves nothing behind.
+
+        Args:
+            connection_id: as the gateway names it.
+            caller: at whose token's end the connection ends.
+            connected_at: epoch milliseconds.
+            channels: 50 at most.
+
+        Raises:
+            UnauthenticatedError: the caller's token has ended.
+            TooManyRequestsError: the user has 200 open connections.
+            InvalidRequestError: more than 50 channels.
+            ChannelNotFoundError: the caller is no member of one of them.
+        """
+        connection = Connection(
+            connection_id=connection_id,
+            user_id=caller.user_id,
+            name=caller.name,
+            token_expires_at=caller.expires_at,
+            expires_at=_expiry(caller, connected_at),
+            connected_at=connected_at,
+            channels=frozenset(channels),
+        )
+        if connection.expires_at <= epoch_seconds():
+            raise UnauthenticatedError("The token has expired.")
+        if len(connection.channels) > MAX_CHANNELS:
+            raise InvalidRequestError.of("channels", f"at most {MAX_CHANNELS}")
+        with ExitStack() as undo:
+            undo.callback(self._erase, connection)
+            self._claim_place(connection)
+            self._write_new(connection)
+            undo.pop_all()
+        return connection
+
+    def find(self, connection_id: str) -> Connection | None:
+        """One consistent read; None for a connection that is not registered, or has expired."""
+        item = self.repository.find(
+            Table.CONNECTIONS, keys.connection_key(connection_id), consistent=True
+        )
+        if item is None:
+            return None
+        connection = Connection.model_validate(item)
+        return connection if connection.expires_at > epoch_seconds() else None
+
+    def subscribe(
+        self, connection: Connection, channel_id: str, *, state: SubscriptionState = "live"
+    ) -> Subscription:
+        """Subscribes, or subscribes anew; a member removed meanwhile is refused.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the user is no member of it.
+            ConflictError: the connection is subscribed to 50 others.
+            ConnectionEndedError: it was forgotten meanwhile.
+        """
+        subscription = connection.subscription(
+            channel_id, state=state, live_since=epoch_milliseconds() if state == "live" else None
+        )
+        known = channel_id in connection.channels
+        for _ in range(_TRIES):
+            try:
+                self.repository.transact(_subscribing(subscription, known=known))
+            except TransactionCanceledError as error:
+                holder, row, member = error.reasons
+                if member.condition_failed:
+                    raise ChannelNotFoundError from None
+                if holder.condition_failed and holder.item is None:
+                    raise ConnectionEndedError from None
+                if row.condition_failed:
+                    known = not known
+                    continue
+                raise ConflictError(
+                    f"A connection is subscribed to {MAX_CHANNELS} channels at most."
+                ) from None
+            return subscription
+        raise ConflictError("The subscription is being changed by others: try again.")
+
+    def go_live(self, subscription: Subscription, *, live_after: int) -> None:
+        """Ends `replaying`: events past `live_after` are delivered from here on.
+
+        Raises:
+            ChannelNotFoundError: the subscription was removed meanwhile.
+        """
+        live = subscription.model_copy(
+            update={"state": "live", "live_after": live_after, "live_since": epoch_milliseconds()}
+        )
+        try:
+            self.repository.put(Table.CONNECTIONS, live.to_item(), condition=_IS_THERE)
+        except ConditionFailedError:
+            raise ChannelNotFoundError from None
+
+    def unsubscribe(self, connection: Connection, channel_id: str) -> None:
+        """Ends the subscription; none there is no error."""
+        self._remove([connection.subscription(channel_id, state="live")])
+
+    def subscriptions(
+        self,
+        channel_id: str,
+        *,
+        include_replaying: bool = False,
+        include_expired: bool = False,
+    ) -> list[Subscription]:
+        """The channel's subscriptions: one consistent query, one call a MB (some 3,000 rows)."""
+        query = Query(table=Table.CONNECTIONS, partition=channel_id, consistent=True)
+        moment = epoch_seconds()
+        rows = map(Subscription.model_validate, self.repository.iterate(query))
+        return [
+            row
+            for row in rows
+            if (include_replaying or row.state == "live")
+            and (include_expired or row.expires_at > moment)
+        ]
+
+    def forget(self, connection_id: str) -> None:
+        """Removes all that is known of a connection; nothing known is no error."""
+        item = self.repository.find(
+            Table.CONNECTIONS, keys.connection_key(connection_id), consistent=True
+        )
+        if item is not None:
+            self._erase(Connection.model_validate(item))
+
+    def remove_user(self, channel_id: str, user_id: str) -> list[str]:
+        """Ends the user's subscriptions to the channel.
+
+        Call it once the member row is gone: a subscription that races is then either refused or
+        seen here.
+
+        Returns:
+            The connections that were subscribed.
+        """
+        return self._remove_all(channel_id, SortPrefix(keys.subscription_prefix(user_id)))
+
+    def remove_channel(self, channel_id: str) -> list[str]:
+        """Ends every subscription to the channel, once its member rows are gone.
+
+        Returns:
+            The connections that were subscribed.
+        """
+        return self._remove_all(channel_id, None)
+
+    def _claim_place(self, connection: Connection) -> None:
+        """Counts itself in before it counts: of two that race for the last place none slips by."""
+        own: Item = {
+            **keys.user_connection_key(connection.user_id, connection.connection_id),
+            **connection.model_dump(include=set(UserConnection.model_fields)),
+            "ttl": connection.expires_at,
+        }
+        self.repository.put(Table.CONNECTIONS, own)
+        others = self._other_connections(connection)
+        if len(others) < MAX_CONNECTIONS:
+            return
+        if len(others) - self._prune(others, connection.user_id) >= MAX_CONNECTIONS:
+            raise TooManyRequestsError(
+                f"A user has {MAX_CONNECTIONS} open connections at most.", retry_after=60
+            )
+
+    def _other_connections(self, connection: Connection) -> list[UserConnection]:
+        query = Query(
+            table=Table.CONNECTIONS,
+            partition=keys.user_connections_partition(connection.user_id),
+            consistent=True,
+        )
+        rows = map(UserConnection.model_validate, self.repository.iterate(query))
+        moment = epoch_seconds()
+        return [
+            row
+            for row in rows
+            if row.connection_id != connection.connection_id and row.expires_at > moment
+        ]
+
+    def _prune(self, connections: Sequence[UserConnection], user_id: str) -> int:
+        """Forgets those of the connections that are gone, and says how many those were."""
+        if self._probe is None:
+            return 0
+        connected_before = epoch_milliseconds() - HANDSHAKE_MILLISECONDS
+        settled = [
+            connection.connection_id
+            for connection in connections
+            if connection.connected_at < connected_before
+        ]
+        with ThreadPoolExecutor(_PROBES_AT_ONCE) as threads:
+            is_open = list(threads.map(self._probe.is_open, settled))
+        gone = [each for each, there in zip(settled, is_open, strict=True) if not there]
+        for connection_id in gone:
+            self.forget(connection_id)
+        self.repository.batch_delete(
+            Table.CONNECTIONS, [keys.user_connection_key(user_id, each) for each in gone]
+        )
+        return len(gone)
+
+    def _write_new(self, connection: Connection) -> None:
+        """Its row and its subscriptions; all 50 take a second transaction."""
+        new: Item = {
+            **connection.model_dump(exclude_none=True, exclude={"channels", "typing"}),
+            **keys.connection_key(connection.connection_id),
+            "channel_count": 0,
+            "ttl": connection.expires_at,
+        }
+        first, *rest = list(batched(sorted(connection.channels), _PAIRS)) or [()]
+        if first:
+            new |= {"channels": frozenset(first), "channel_count": len(first)}
+        self._write_subscriptions(connection, first, PutWrite(Table.CONNECTIONS, new))
+        for channels in rest:
+            added = Update(add={"channel_count": len(channels)}, add_to_set=_channels(*channels))
+            self._write_subscriptions(
+                connection, channels, _update_connection(connection.connection_id, added)
+            )
+
+    def _write_subscriptions(
+        self, connection: Connection, channels: Iterable[str], holder: Write
+    ) -> None:
+        moment = epoch_milliseconds()
+        writes = [holder]
+        for channel_id in channels:
+            row = connection.subscription(channel_id, state="live", live_since=moment)
+            writes.append(PutWrite(Table.CONNECTIONS, row.to_item()))
+            writes.append(_is_member(row))
+        try:
+            self.repository.transact(writes)
+        except TransactionCanceledError:
+            raise ChannelNotFoundError from None
+
+    def _erase(self, connection: Connection) -> None:
+        """The connection's own row goes last: until then this can be done again.
+
+        A subscription that was added meanwhile shows in the row as it was when it went; none can
+        be added after.
+        """
+        self._erase_subscriptions(connection, connection.channels)
+        self.repository.delete(
+            Table.CONNECTIONS,
+            keys.user_connection_key(connection.user_id, connection.connection_id),
+        )
+        last = self.repository.delete(
+            Table.CONNECTIONS, keys.connection_key(connection.connection_id)
+        )
+        if last is not None:
+            added = Connection.model_validate(last).channels - connection.channels
+            self._erase_subscriptions(connection, added)
+
+    def _erase_subscriptions(self, connection: Connection, channels: frozenset[str]) -> None:
+        rows = [
+            keys.subscription_key(channel_id, connection.user_id, connection.connection_id)
+            for channel_id in channels
+        ]
+        if rows:
+            self.repository.batch_delete(Table.CONNECTIONS, rows)
+
+    def _remove_all(self, channel_id: str, sort: SortPrefix | None) -> list[str]:
+        query = Query(table=Table.CONNECTIONS, partition=channel_id, sort=sort, consistent=True)
+        rows = list(map(Subscription.model_validate, self.repository.iterate(query)))
+        self._remove(rows)
+        return [row.connection_id for row in rows]
+
+    def _remove(self, rows: Sequence[Subscription]) -> None:
+        """Takes each row away, and its channel from its connection."""
+        for some in batched(rows, _PAIRS):
+            writes = [write for row in some for write in _unsubscribing(row)]
+            try:
+                self.repository.transact(writes)
+            except TransactionCanceledError:
+                for row in some:
+                    self._remove_one(row)
+
+    def _remove_one(self, row: Subscription) -> None:
+        try:
+            self.repository.transact(_unsubscribing(row))
+        except TransactionCanceledError as error:
+            removed_already, _ = (reason.condition_failed for reason in error.reasons)
+            if not removed_already:
+                self.repository.delete(Table.CONNECTIONS, _key(row))
+
+
+def _expiry(caller: Caller, connected_at: int) -> int:
+    return min(caller.expires_at, connected_at // 1000 + CONNECTION_SECONDS)
+
+
+def _channels(*channels: str) -> dict[str, frozenset[str]]:
+    return {"channels": frozenset(channels)}
+
+
+def _key(row: Subscription) -> Key:
+    return keys.subscription_key(row.channel_id, row.user_id, row.connection_id)
+
+
+def _update_connection(
+    connection_id: str, update: Update, condition: Condition = _IS_THERE
+) -> Write:
+    return UpdateWrite(Table.CONNECTIONS, keys.connection_key(connection_id), update, condition)
+
+
+def _is_member(row: Subscription) -> Write:
+    return ConditionCheck(
+        Table.CHANNELS, keys.member_key(row.channel_id, row.user_id), Exists("pk")
+    )
+
+
+def _subscribing(row: Subscription, *, known: bool) -> list[Write]:
+    """The connection, the subscription, the membership: in this order."""
+    holder: Write
+    if known:
+        holder = ConditionCheck(
+            Table.CONNECTIONS, keys.connection_key(row.connection_id), _IS_THERE
+        )
+    else:
+        holder = _update_connection(
+            row.connection_id,
+            Update(add={"channel_count": 1}, add_to_set=_channels(row.channel_id)),
+            all_of(_IS_THERE, Compare("channel_count", "<", MAX_CHANNELS)),
+        )
+    return [
+        holder,
+        PutWrite(Table.CONNECTIONS, row.to_item(), _IS_THERE if known else _IS_FREE),
+        _is_member(row),
+    ]
+
+
+def _unsubscribing(row: Subscription) -> list[Write]:
+    """The subscription, the connection: in this order."""
+    removed = Update(add={"channel_count": -1}, remove_from_set=_channels(row.channel_id))
+    return [
+        DeleteWrite(Table.CONNECTIONS, _key(row), _IS_THERE),
+        _update_connection(row.connection_id, removed),
+    ]

@@ -1,0 +1,76 @@
+"""Tickets: secrets that open one WebSocket, so that no long-lived one is ever in a URL."""
+
+import hashlib
+import secrets
+from typing import Final
+
+from commons import keys
+from commons.clock import epoch_seconds
+from commons.dal import Item, Table
+from commons.errors import UnauthenticatedError
+from commons.schemas.base import BaseSchema, StoredModel
+from commons.schemas.caller import Caller
+from commons.services.base import BaseService
+
+TICKET_SECONDS: Final = 60
+_TICKET_BYTES: Final = 32
+
+
+class Ticket(BaseSchema):
+    """`expires_in` is in seconds."""
+
+    ticket: str
+    expires_in: int
+
+
+class TicketRecord(StoredModel):
+    """What a ticket stands for; its key is the ticket's hash, the ticket itself is stored nowhere.
+
+    Attributes:
+        expires_at: of the ticket, in epoch seconds.
+        token_expires_at: of the token it was bought with, in epoch seconds.
+    """
+
+    user_id: str
+    name: str | None = None
+    expires_at: int
+    token_expires_at: int
+
+
+class TicketsService(BaseService):
+    def issue(self, caller: Caller) -> Ticket:
+        """A new ticket for the caller, good for 60 s."""
+        ticket = secrets.token_urlsafe(_TICKET_BYTES)
+        expires_at = epoch_seconds() + TICKET_SECONDS
+        record = TicketRecord(
+            user_id=caller.user_id,
+            name=caller.name,
+            expires_at=expires_at,
+            token_expires_at=caller.expires_at,
+        )
+        item: Item = {
+            **keys.ticket_key(_digest(ticket)),
+            **record.model_dump(exclude_none=True),
+            "ttl": expires_at,
+        }
+        self.repository.put(Table.CONNECTIONS, item)
+        return Ticket(ticket=ticket, expires_in=TICKET_SECONDS)
+
+    def spend(self, ticket: str) -> Caller:
+        """Who the ticket was issued to; of several who spend it at once, one succeeds.
+
+        Raises:
+            UnauthenticatedError: there is no such ticket, it was spent, or it is too old.
+        """
+        item = self.repository.delete(Table.CONNECTIONS, keys.ticket_key(_digest(ticket)))
+        if item is not None:
+            record = TicketRecord.model_validate(item)
+            if record.expires_at > epoch_seconds():
+                return Caller(
+                    user_id=record.user_id, name=record.name, expires_at=record.token_expires_at
+                )
+        raise UnauthenticatedError("The ticket is not valid: buy a new one.")
+
+
+def _digest(ticket: str) -> str:
+    return hashlib.sha256(ticket.encode(errors="replace")).hexdigest()

@@ -1,0 +1,168 @@
+import pytest
+
+from commons import keys
+from commons.dal import Table
+from commons.dal.memory import InMemoryRepository
+from commons.errors import ChannelNotFoundError, ConflictError
+from commons.schemas.connection import Connection
+from commons.services.connections import ConnectionEndedError, ConnectionsService
+
+from .conftest import CHANNEL, Join, caller, minutes_ago, partition, traces
+
+
+@pytest.fixture
+def connection(connections: ConnectionsService, join: Join) -> Connection:
+    join("alice", CHANNEL)
+    return connections.register("c1", caller(), connected_at=minutes_ago(1))
+
+
+def reread(connections: ConnectionsService) -> Connection:
+    found = connections.find("c1")
+    assert found is not None
+    return found
+
+
+def test_a_subscription_lives_as_long_as_its_connection(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    (subscription,) = connections.subscriptions(CHANNEL)
+    assert subscription.connected_at == connection.connected_at
+    assert subscription.expires_at == connection.expires_at
+    assert reread(connections).channels == {CHANNEL}
+
+
+def test_subscribing_twice_is_one_subscription(
+    connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    connections.subscribe(connection, CHANNEL)
+    connections.subscribe(reread(connections), CHANNEL)
+    assert len(connections.subscriptions(CHANNEL)) == 1
+    assert repository.get(Table.CONNECTIONS, keys.connection_key("c1"))["channel_count"] == 1
+
+
+def test_who_is_no_member_is_refused_and_nothing_is_stored(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    with pytest.raises(ChannelNotFoundError):
+        connections.subscribe(connection, "channel-2")
+    assert connections.subscriptions("channel-2") == []
+    assert reread(connections).channels == frozenset()
+
+
+def test_who_was_removed_is_refused_though_subscribed_before(
+    connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    repository.delete(Table.CHANNELS, keys.member_key(CHANNEL, "alice"))
+    with pytest.raises(ChannelNotFoundError):
+        connections.subscribe(reread(connections), CHANNEL)
+
+
+def test_a_connection_that_was_forgotten_meanwhile_cannot_subscribe(
+    connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
+) -> None:
+    connections.forget("c1")
+    with pytest.raises(ConnectionEndedError):
+        connections.subscribe(connection, CHANNEL)
+    assert traces(repository, "c1", "alice") == []
+
+
+def test_the_51st_channel_is_refused(
+    connections: ConnectionsService, connection: Connection, join: Join
+) -> None:
+    for number in range(2, 53):
+        join("alice", f"channel-{number}")
+    for number in range(2, 52):
+        connections.subscribe(connection, f"channel-{number}")
+    with pytest.raises(ConflictError):
+        connections.subscribe(connection, "channel-52")
+    connections.subscribe(reread(connections), "channel-51")
+    connections.unsubscribe(connection, "channel-7")
+    connections.subscribe(connection, "channel-52")
+    assert len(reread(connections).channels) == 50
+
+
+def test_unsubscribing_ends_it(connections: ConnectionsService, connection: Connection) -> None:
+    connections.subscribe(connection, CHANNEL)
+    connections.unsubscribe(reread(connections), CHANNEL)
+    connections.unsubscribe(reread(connections), CHANNEL)
+    assert connections.subscriptions(CHANNEL) == []
+    assert reread(connections).channels == frozenset()
+
+
+def test_delivery_passes_over_who_is_being_sent_the_past(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    replaying = connections.subscribe(connection, CHANNEL, state="replaying")
+    assert connections.subscriptions(CHANNEL) == []
+    assert len(connections.subscriptions(CHANNEL, include_replaying=True)) == 1
+    connections.go_live(replaying, live_after=7)
+    (live,) = connections.subscriptions(CHANNEL)
+    assert (live.state, live.live_after) == ("live", 7)
+    assert live.live_since is not None
+
+
+def test_a_subscription_removed_during_its_replay_does_not_go_live(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    replaying = connections.subscribe(connection, CHANNEL, state="replaying")
+    connections.remove_user(CHANNEL, "alice")
+    with pytest.raises(ChannelNotFoundError):
+        connections.go_live(replaying, live_after=7)
+    assert connections.subscriptions(CHANNEL) == []
+
+
+def test_a_forgotten_connection_leaves_nothing(
+    connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    connections.forget("c1")
+    connections.forget("c1")
+    assert traces(repository, "c1", "alice") == []
+    assert connections.subscriptions(CHANNEL, include_expired=True) == []
+
+
+def test_a_subscription_added_while_its_connection_is_forgotten_goes_too(
+    repository: InMemoryRepository, connections: ConnectionsService, connection: Connection
+) -> None:
+    class Racing(ConnectionsService):
+        def _erase_subscriptions(self, connection: Connection, channels: frozenset[str]) -> None:
+            if not channels:
+                connections.subscribe(connection, CHANNEL)
+            super()._erase_subscriptions(connection, channels)
+
+    Racing(repository).forget("c1")
+    assert traces(repository, "c1", "alice") == []
+    assert connections.subscriptions(CHANNEL, include_expired=True) == []
+
+
+def test_removing_a_user_ends_all_of_the_users_subscriptions_to_the_channel(
+    connections: ConnectionsService, connection: Connection, join: Join
+) -> None:
+    join("alice2", CHANNEL)
+    connections.register("c2", caller(), connected_at=minutes_ago(1), channels=[CHANNEL])
+    connections.register("c3", caller("alice2"), connected_at=minutes_ago(1), channels=[CHANNEL])
+    connections.subscribe(connection, CHANNEL, state="replaying")
+    assert sorted(connections.remove_user(CHANNEL, "alice")) == ["c1", "c2"]
+    assert [each.connection_id for each in connections.subscriptions(CHANNEL)] == ["c3"]
+    assert reread(connections).channels == frozenset()
+    assert connections.remove_user(CHANNEL, "alice") == []
+
+
+def test_removing_a_channel_ends_every_subscription_to_it(
+    connections: ConnectionsService, repository: InMemoryRepository, join: Join
+) -> None:
+    for number in range(120):
+        join(f"user-{number}", CHANNEL)
+        connections.register(
+            f"c{number}",
+            caller(f"user-{number}"),
+            connected_at=minutes_ago(1),
+            channels=[CHANNEL],
+        )
+    repository.delete(Table.CONNECTIONS, keys.connection_key("c60"))
+    assert len(connections.remove_channel(CHANNEL)) == 120
+    assert partition(repository, CHANNEL) == []
+    assert reread(connections).channels == frozenset()
