@@ -1,0 +1,258 @@
+import time
+from collections.abc import Mapping
+
+import boto3
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import NoCredentialsError
+
+from commons.realtime import broadcaster as module
+from commons.realtime.broadcaster import Broadcaster, Outcome, Post
+
+from .conftest import HANG_UP, FakeCallbackApi, always, at_first, by_connection
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def test_every_connection_gets_its_frames_in_order(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    frames = tuple(b"frame %d" % number for number in range(5))
+
+    outcome = broadcaster.send(Post(f"c{n}", frames) for n in range(20))
+
+    assert outcome == Outcome(delivered=20)
+    for n in range(20):
+        assert callback_api.bodies(f"c{n}") == list(frames)
+
+
+def test_a_frame_goes_out_byte_for_byte(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    frame = '{"text":"grüße 🦊"}'.encode()
+
+    broadcaster.send([Post("c", (frame,))])
+
+    assert callback_api.bodies("c") == [frame]
+
+
+def test_several_posts_for_one_connection_are_one_in_the_order_given(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    outcome = broadcaster.send([Post("c", (b"1",)), Post("d", (b"x",)), Post("c", (b"2", b"3"))])
+
+    assert outcome.delivered == 2
+    assert callback_api.bodies("c") == [b"1", b"2", b"3"]
+
+
+def test_nothing_to_send_sends_nothing(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    assert broadcaster.send([]) == Outcome()
+    assert broadcaster.send([Post("c", ())]) == Outcome()
+    assert callback_api.requests == []
+
+
+def test_a_connection_id_is_percent_encoded_and_the_request_signed_as_boto3_signs_it(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    connection_id = "L0SM9cOFvHcCIhw="
+    client = session.client("apigatewaymanagementapi", endpoint_url=callback_api.url)
+
+    client.post_to_connection(ConnectionId=connection_id, Data=b"frame")
+    broadcaster.send([Post(connection_id, (b"frame",))])
+
+    theirs, ours = callback_api.requests
+    assert ours.url == theirs.url
+    assert ours.connection_id == connection_id
+    assert ours.headers["X-Amz-Security-Token"] == "session-token"
+    assert ours.headers["Authorization"] == _signature_of(ours.headers, ours.url, ours.body)
+
+
+def _signature_of(headers: Mapping[str, str], url: str, body: bytes) -> str:
+    """What AWS works out for a request that arrives with these headers."""
+    credentials = boto3.Session("AKID", "secret", "session-token").get_credentials()
+    assert credentials is not None
+    names = headers["Authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
+    signed = {name: headers[name] for name in headers if name.lower() in names}
+    request = AWSRequest("POST", url, headers=signed, data=body)
+    request.context["timestamp"] = headers["X-Amz-Date"]
+    auth = SigV4Auth(credentials.get_frozen_credentials(), "execute-api", "eu-west-1")
+    signature = auth.signature(
+        auth.string_to_sign(request, auth.canonical_request(request)), request
+    )
+    return (
+        f"AWS4-HMAC-SHA256 Credential={auth.scope(request)}, "
+        f"SignedHeaders={';'.join(names)}, Signature={signature}"
+    )
+
+
+def test_connections_to_the_api_are_kept_alive(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    for _ in range(10):
+        broadcaster.send([Post("c", (b"1", b"2"))])
+
+    assert len({request.peer for request in callback_api.requests}) == 1
+
+
+def test_many_posts_are_in_flight_but_no_more_than_the_bound(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.delay = 0.02
+    broadcaster = Broadcaster(callback_api.url, session=session, max_in_flight=8)
+
+    broadcaster.send(Post(f"c{n}", (b"x",)) for n in range(64))
+
+    assert callback_api.most_in_flight == 8
+
+
+def test_what_is_throttled_or_broken_is_tried_again_until_it_is_taken(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    failures = {"throttled": 429, "broken": 500, "unavailable": 503, "cut": HANG_UP}
+    callback_api.script = at_first(2, failures)
+
+    outcome = broadcaster.send(Post(name, (b"1", b"2")) for name in failures)
+
+    assert outcome == Outcome(delivered=4)
+    for name in failures:
+        assert callback_api.bodies(name)[-2:] == [b"1", b"2"]
+
+
+def test_back_off_is_anything_up_to_a_bound_that_doubles() -> None:
+    waits = {attempt: [module._backoff(attempt) for _ in range(400)] for attempt in (1, 3, 20)}
+
+    for attempt, bound in {1: 0.1, 3: 0.4, 20: 2.0}.items():
+        assert 0 <= min(waits[attempt]) < bound / 10
+        assert bound * 0.9 < max(waits[attempt]) <= bound
+
+
+def test_what_fails_past_the_budget_is_reported_and_later_frames_are_not_sent(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.script = by_connection({"bad": 500})
+    started = time.monotonic()
+
+    outcome = broadcaster.send(
+        [Post("bad", (b"1", b"2")), Post("good", (b"1", b"2"))], budget_seconds=0.4
+    )
+
+    assert outcome == Outcome(delivered=1, failed=frozenset({"bad"}))
+    assert time.monotonic() - started < 1.0
+    assert set(callback_api.bodies("bad")) == {b"1"}
+
+
+def test_a_bad_connection_never_holds_back_the_rest(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.script = by_connection({"bad": 503})
+    broadcaster = Broadcaster(callback_api.url, session=session, max_in_flight=1)
+    started = time.monotonic()
+
+    broadcaster.send([Post("bad", (b"x",)), *(Post(f"c{n}", (b"x",)) for n in range(10))],
+                     budget_seconds=1.0)  # fmt: skip
+
+    arrived = [sent.at for sent in callback_api.requests if sent.connection_id != "bad"]
+    assert len(arrived) == 10
+    assert max(arrived) - started < 0.5
+
+
+def test_a_refusal_that_will_not_change_is_not_tried_again(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.script = always(403)
+
+    outcome = broadcaster.send([Post("c", (b"x",))])
+
+    assert outcome == Outcome(failed=frozenset({"c"}))
+    assert len(callback_api.requests) == 1
+
+
+def test_410_is_reported_as_gone_at_once(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.script = always(410)
+
+    outcome = broadcaster.send([Post("c", (b"1", b"2"), connected_at=now_ms() - 10_001)])
+
+    assert outcome == Outcome(gone=frozenset({"c"}))
+    assert callback_api.bodies("c") == [b"1"]
+
+
+def test_410_within_ten_seconds_of_connecting_is_not_gone_but_a_handshake_that_still_runs(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.script = always(410)
+
+    outcome = broadcaster.send([Post("c", (b"x",), connected_at=now_ms() - 9_000)])
+
+    assert outcome == Outcome(unready=frozenset({"c"}))
+
+
+def test_a_handshake_that_ends_meanwhile_gets_its_frames(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.script = at_first(1, {"c": 410})
+
+    outcome = broadcaster.send([Post("c", (b"x",), connected_at=now_ms())])
+
+    assert outcome == Outcome(delivered=1)
+
+
+def test_what_waits_is_looked_at_again_and_dropped_or_changed(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REVALIDATE_SECONDS", 0.2)
+    looked: list[frozenset[str]] = []
+
+    def revalidate(pending: frozenset[str]) -> Mapping[str, Post]:
+        looked.append(pending)
+        callback_api.script = always(200)
+        return {"changed": Post("changed", (b"new",)), "kept": Post("kept", (b"old",))}
+
+    callback_api.script = by_connection({"fine": 200}, default=503)
+
+    outcome = broadcaster.send(
+        [Post(name, (b"old",)) for name in ("fine", "kept", "changed", "removed")],
+        revalidate=revalidate,
+    )
+
+    assert outcome == Outcome(delivered=3)
+    assert looked[0] == {"kept", "changed", "removed"}
+    assert callback_api.bodies("kept")[-1] == b"old"
+    assert callback_api.bodies("changed")[-1] == b"new"
+    asked_last = max(sent.at for sent in callback_api.requests if sent.connection_id == "removed")
+    assert all(sent.at >= asked_last for sent in callback_api.requests if sent.body == b"new")
+
+
+def test_an_error_of_ours_comes_up_in_the_callers_thread(
+    callback_api: FakeCallbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boto3.Session, "get_credentials", lambda _self: None)
+    broadcaster = Broadcaster(callback_api.url, session=boto3.Session(region_name="eu-west-1"))
+
+    with pytest.raises(NoCredentialsError):
+        broadcaster.send([Post("c", (b"x",))])
+
+
+def test_deleting_a_connection_closes_it_or_finds_it_closed(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.script = by_connection({"open": 204, "gone": 410})
+
+    assert broadcaster.delete_connection("open")
+    assert broadcaster.delete_connection("gone")
+    assert [sent.method for sent in callback_api.requests] == ["DELETE", "DELETE"]
+
+
+def test_a_connection_that_cannot_be_deleted_is_said_so_after_three_tries(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.script = always(500)
+
+    assert not broadcaster.delete_connection("c")
+    assert len(callback_api.requests) == 3

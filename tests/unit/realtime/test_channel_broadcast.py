@@ -1,0 +1,76 @@
+import time
+
+import pytest
+
+from commons import keys
+from commons.dal import InMemoryRepository, Table
+from commons.realtime.memory import InMemoryBroadcaster
+from commons.schemas.caller import Caller
+from commons.schemas.connection import Connection
+from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.connections import ConnectionsService
+
+FRAME = b'{"type":"typing"}'
+
+
+@pytest.fixture
+def connections(repository: InMemoryRepository) -> ConnectionsService:
+    return ConnectionsService(repository)
+
+
+def connect(
+    connections: ConnectionsService, user_id: str, connection_id: str, *, subscribed: bool = True
+) -> Connection:
+    connections.repository.put(
+        Table.CHANNELS, {**keys.member_key("C", user_id), "user_id": user_id, "role": "member"}
+    )
+    moment = int(time.time())
+    return connections.register(
+        connection_id,
+        Caller(user_id=user_id, expires_at=moment + 3_600),
+        connected_at=(moment - 60) * 1_000,
+        channels=["C"] if subscribed else [],
+    )
+
+
+def test_a_frame_goes_to_every_live_subscription_but_those_of_the_users_left_out(
+    repository: InMemoryRepository, connections: ConnectionsService
+) -> None:
+    for user_id, connection_id in [("alice", "a1"), ("alice", "a2"), ("bob", "b1"), ("eve", "e1")]:
+        connect(connections, user_id, connection_id)
+    replaying = connect(connections, "bob", "b2", subscribed=False)
+    connections.subscribe(replaying, "C", state="replaying")
+    broadcaster = InMemoryBroadcaster()
+
+    outcome = ChannelBroadcastService(repository, broadcaster=broadcaster).send(
+        "C", FRAME, except_users=frozenset({"alice"})
+    )
+
+    assert outcome.delivered == 2
+    assert broadcaster.frames == {"b1": [FRAME], "e1": [FRAME]}
+    assert all(post.connected_at > 0 for post in broadcaster.calls[0])
+
+
+def test_connections_that_are_gone_are_forgotten(
+    repository: InMemoryRepository, connections: ConnectionsService
+) -> None:
+    connect(connections, "alice", "a1")
+    connect(connections, "bob", "b1")
+
+    broadcaster = InMemoryBroadcaster()
+    broadcaster.gone = {"b1"}
+
+    ChannelBroadcastService(repository, broadcaster=broadcaster).send("C", FRAME)
+
+    assert [row.connection_id for row in connections.subscriptions("C")] == ["a1"]
+    assert connections.find("b1") is None
+
+
+def test_a_frame_reaches_connections_that_are_no_longer_subscribed(
+    repository: InMemoryRepository,
+) -> None:
+    broadcaster = InMemoryBroadcaster()
+
+    ChannelBroadcastService(repository, broadcaster=broadcaster).send_to_connections(["x"], FRAME)
+
+    assert broadcaster.frames == {"x": [FRAME]}
