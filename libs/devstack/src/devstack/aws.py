@@ -1,0 +1,73 @@
+"""Clients and environment that reach the emulator and nothing else."""
+
+import os
+from typing import TYPE_CHECKING
+
+import boto3
+
+from devstack.config import REGION
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """This process's environment without any AWS account, for the commands that deploy."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "SAM_")) or name == "AWS_CA_BUNDLE"
+    }
+    return {
+        **inherited,
+        **CREDENTIALS,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_POLL_DELAY": "0.3",
+    }
+
+
+class AwsClients:
+    """Clients of one emulator, each built when it is asked for."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._session = boto3.session.Session(
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=REGION,
+        )
+
+    def cloudformation(self) -> "CloudFormationClient":
+        return self._session.client("cloudformation", endpoint_url=self._endpoint)
+
+    def ssm(self) -> "SSMClient":
+        return self._session.client("ssm", endpoint_url=self._endpoint)
+
+    def cognito(self) -> "CognitoIdentityProviderClient":
+        return self._session.client("cognito-idp", endpoint_url=self._endpoint)
+
+    def dynamodb(self) -> "DynamoDBClient":
+        """For the repository only."""
+        return self._session.client("dynamodb", endpoint_url=self._endpoint)
+
+    def functions(self) -> "LambdaClient":
+        return self._session.client("lambda", endpoint_url=self._endpoint)
+
+    def sqs(self) -> "SQSClient":
+        return self._session.client("sqs", endpoint_url=self._endpoint)
+
+    def connections(self, callback_url: str) -> "ApiGatewayManagementApiClient":
+        return self._session.client("apigatewaymanagementapi", endpoint_url=callback_url)

@@ -1,0 +1,135 @@
+"""The commands behind `make` and `poe`."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from pydantic import ValidationError
+
+from devstack import aws_deployment
+from devstack.config import LocalStackConfig
+from devstack.demo import Demo
+from devstack.errors import DevstackError
+from devstack.local_stack import LocalStack
+from devstack.progress import Progress
+
+INTERRUPTED = 130
+
+
+def up(_arguments: argparse.Namespace) -> None:
+    stack = LocalStack(LocalStackConfig())
+    outputs = stack.up()
+    print(f"REST       {outputs.rest_url}\nWebSocket  {outputs.websocket_url}")
+
+
+def down(_arguments: argparse.Namespace) -> None:
+    LocalStack(LocalStackConfig()).down()
+
+
+def reset(_arguments: argparse.Namespace) -> None:
+    LocalStack(LocalStackConfig()).reset()
+
+
+def status(_arguments: argparse.Namespace) -> None:
+    print("\n".join(LocalStack(LocalStackConfig()).status().lines))
+
+
+def token(arguments: argparse.Namespace) -> None:
+    stack = LocalStack(LocalStackConfig(), Progress(sys.stderr))
+    print(stack.users(stack.outputs()).token(arguments.user))
+
+
+def demo(_arguments: argparse.Namespace) -> None:
+    stack = LocalStack(LocalStackConfig())
+    outputs = stack.outputs()
+    Demo(outputs, stack.users(outputs)).play()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Up, demo, and down at the end, whatever happened."""
+    stack = LocalStack(LocalStackConfig())
+    try:
+        outputs = stack.up()
+        print()
+        Demo(outputs, stack.users(outputs)).play()
+        print(
+            f"\nREST       {outputs.rest_url}/v1/...\nWebSocket  {outputs.websocket_url}\n"
+            f"Tokens     uv run poe token alice\n"
+        )
+        if not arguments.once:
+            print("Running until Ctrl-C.", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        if arguments.once:
+            raise
+    finally:
+        stack.down()
+
+
+def build(_arguments: argparse.Namespace) -> None:
+    LocalStack(LocalStackConfig()).build()
+
+
+def deploy(arguments: argparse.Namespace) -> None:
+    aws_deployment.deploy_stack(arguments.stack, arguments.stage)
+
+
+def deploy_all(arguments: argparse.Namespace) -> None:
+    aws_deployment.deploy_all(arguments.stage)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="devstack", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], None], description: str
+    ) -> argparse.ArgumentParser:
+        subparser = commands.add_parser(name, help=description, description=description)
+        subparser.set_defaults(command=command)
+        return subparser
+
+    add("up", up, "Brings the local stack up in the background.")
+    add("down", down, "Stops it; its state stays.")
+    add("status", status, "Says what runs.")
+    add("reset", reset, "Stops it and forgets its state.")
+    add("token", token, "Prints a JWT for a user, who is created if new.").add_argument("user")
+    add("demo", demo, "Plays the scripted conversation against the running stack.")
+    add("run", run, "Brings it up, plays the demo, and stays until Ctrl-C.").add_argument(
+        "--once", action="store_true", help="end after the demo"
+    )
+    add("build", build, "Builds every stack with `sam build`.")
+    one = add("deploy", deploy, "Deploys one stack to AWS.")
+    one.add_argument("stack")
+    one.add_argument("--stage", required=True)
+    add("deploy-all", deploy_all, "Deploys the root template to AWS.").add_argument(
+        "--stage", required=True
+    )
+    return parser
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; 0, or 1 with the reason on stderr, or 130 when interrupted."""
+    parsed = _parser().parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        parsed.command(parsed)
+    except DevstackError as error:
+        print(f"\nerror: {error.explain()}", file=sys.stderr)
+        return 1
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        print(f"\nerror: {reasons}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
