@@ -108,9 +108,15 @@ def _item(channel_id: str, seq: int, draft: Draft, write_id: str) -> Item:
         item["client_message_id"] = draft.client_message_id
     if draft.type == "message.created":
         item["message_seq"] = seq
-    if correlation_id := log.get_correlation_id():
+    if correlation_id := _correlation_id():
         item["correlation_id"] = correlation_id
     return item
+
+
+def _correlation_id() -> str | None:
+    """Of the task where many are served at once, else of the function's one request."""
+    of_task = log.thread_safe_get_current_keys().get("correlation_id")
+    return of_task if isinstance(of_task, str) else log.get_correlation_id()
 
 
 class LogService(BaseService):

@@ -1,0 +1,127 @@
+"""The handler on the events that a stream mapping sends, with moto's SQS and tables."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from commons import keys
+from commons.dal import DynamoDBRepository, Table
+from workers_agent_dispatcher import handler
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+    from workers_agent_dispatcher.handler import StreamEventRecord
+
+CHANNEL = "abcdefghijklmnopqrstuv"
+
+
+class Queues:
+    def __init__(self, sqs: "SQSClient", agent_url: str, parking_url: str) -> None:
+        self._sqs = sqs
+        self._agent_url = agent_url
+        self._parking_url = parking_url
+
+    def _bodies(self, url: str) -> list[dict[str, object]]:
+        answer = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+    def asked(self) -> list[dict[str, object]]:
+        return self._bodies(self._agent_url)
+
+    def parked(self) -> list[dict[str, object]]:
+        return self._bodies(self._parking_url)
+
+
+@pytest.fixture
+def queues(table_names: dict[Table, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
+    # Made by hand: the workers' template is not moto's to deploy.
+    sqs = boto3.client("sqs")
+    agent_url = sqs.create_queue(QueueName="agent")["QueueUrl"]
+    parking_url = sqs.create_queue(QueueName="parking")["QueueUrl"]
+    monkeypatch.setenv("AGENT_QUEUE_URL", agent_url)
+    monkeypatch.setenv("PARKING_QUEUE_URL", parking_url)
+    handler.dispatch_service.cache_clear()
+    yield Queues(sqs, agent_url, parking_url)
+    handler.dispatch_service.cache_clear()
+
+
+@pytest.fixture
+def channel(moto_repository: DynamoDBRepository) -> None:
+    moto_repository.put(
+        Table.CHANNELS,
+        {**keys.channel_key(CHANNEL), "name": "General", "agent": {"mode": "always"}},
+    )
+
+
+def _record(event_name: str = "INSERT", seq: int = 1) -> "StreamEventRecord":
+    # AWS sends more than the handler's type names.
+    return cast(
+        "StreamEventRecord",
+        {
+            "eventID": "1",
+            "eventName": event_name,
+            "eventSource": "aws:dynamodb",
+            "eventSourceARN": "arn:aws:dynamodb:eu-west-1:1:table/chat-test-chat_events/stream/x",
+            "dynamodb": {
+                "Keys": {"channel_id": {"S": CHANNEL}, "seq": {"N": str(seq)}},
+                "NewImage": {
+                    "channel_id": {"S": CHANNEL},
+                    "seq": {"N": str(seq)},
+                    "message_seq": {"N": str(seq)},
+                    "type": {"S": "message.created"},
+                    "created_at": {"S": "2026-01-01T00:00:00.000Z"},
+                    "write_id": {"S": "w"},
+                    "sender_id": {"S": "alice"},
+                    "sender_kind": {"S": "user"},
+                    "correlation_id": {"S": "correlation-1"},
+                    "data": {"M": {"text": {"S": "hello"}, "metadata": {"S": "{}"}}},
+                },
+                "SequenceNumber": f"10000{seq}",
+                "StreamViewType": "NEW_AND_OLD_IMAGES",
+            },
+        },
+    )
+
+
+def test_an_inserted_message_is_queued(
+    queues: Queues, channel: None, lambda_context: LambdaContext
+) -> None:
+    answer = handler.lambda_handler({"Records": [_record(seq=5)]}, lambda_context)
+
+    assert answer == {"batchItemFailures": []}
+    assert queues.asked() == [
+        {
+            "channelId": CHANNEL,
+            "questionSeq": 5,
+            "generation": 1,
+            "correlationId": "correlation-1",
+        }
+    ]
+
+
+def test_a_changed_item_is_no_question(
+    queues: Queues, channel: None, lambda_context: LambdaContext
+) -> None:
+    handler.lambda_handler({"Records": [_record("MODIFY")]}, lambda_context)
+
+    assert queues.asked() == []
+
+
+def test_a_poison_record_is_parked_without_text(
+    queues: Queues, channel: None, lambda_context: LambdaContext
+) -> None:
+    poison = _record(seq=1)
+    poison["dynamodb"]["NewImage"]["data"] = {"M": {"text": {"N": "1"}}}
+
+    answer = handler.lambda_handler({"Records": [poison, _record(seq=2)]}, lambda_context)
+
+    assert answer == {"batchItemFailures": []}
+    assert [asked["questionSeq"] for asked in queues.asked()] == [2]
+    assert queues.parked() == [
+        {"channelId": CHANNEL, "fromSeq": 1, "toSeq": 1, "reason": "malformed"}
+    ]

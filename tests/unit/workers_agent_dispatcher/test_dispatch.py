@@ -1,0 +1,266 @@
+from collections.abc import Sequence
+
+import pytest
+
+from commons import keys
+from commons.dal import InMemoryRepository, Item, Table
+from commons.dynamodb.exceptions import StorageBusyError
+from commons.schemas.generation import AgentRecord, GenerationRequest
+from commons.services.agents import AgentsService
+from workers_agent_dispatcher.queue import QueueUnavailableError
+from workers_agent_dispatcher.schemas import Parked, StreamRecord
+from workers_agent_dispatcher.services.dispatch import DispatchService
+
+CHANNEL = "channel-1"
+
+
+class RecordingQueue:
+    """Takes everything, but what it is told to refuse."""
+
+    def __init__(self, *, refuses: bool = False, parks: bool = True) -> None:
+        self.asked: list[GenerationRequest] = []
+        self.parked: list[Parked] = []
+        self._refuses = refuses
+        self._parks = parks
+
+    def ask(self, requests: Sequence[GenerationRequest]) -> list[int]:
+        if self._refuses:
+            return list(range(len(requests)))
+        self.asked.extend(requests)
+        return []
+
+    def park(self, parked: Parked) -> None:
+        if not self._parks:
+            raise QueueUnavailableError
+        self.parked.append(parked)
+
+
+class BusyAgents(AgentsService):
+    def find(self, channel_id: str) -> AgentRecord | None:  # noqa: ARG002 - always busy
+        raise StorageBusyError("busy")
+
+
+def _message(seq: int = 1, text: str = "hello", **changes: object) -> StreamRecord:
+    image: Item = {
+        "channel_id": CHANNEL,
+        "seq": seq,
+        "type": "message.created",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "sender_id": "alice",
+        "sender_kind": "user",
+        "data": {"text": text},
+        "message_seq": seq,
+        "correlation_id": "correlation-1",
+    }
+    return StreamRecord(f"sn-{seq}", CHANNEL, seq, image | changes)
+
+
+def _channel(repository: InMemoryRepository, **agent: object) -> None:
+    item: Item = {**keys.channel_key(CHANNEL), "name": "General", "agent": agent}
+    repository.put(Table.CHANNELS, item)
+
+
+@pytest.fixture
+def queue() -> RecordingQueue:
+    return RecordingQueue()
+
+
+@pytest.fixture
+def service(queue: RecordingQueue, repository: InMemoryRepository) -> DispatchService:
+    return DispatchService(queue, repository)
+
+
+def test_a_users_message_is_queued_without_its_text(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+
+    assert service.dispatch([_message(seq=7, text="a secret")]) is None
+
+    assert queue.asked == [
+        GenerationRequest(
+            channel_id=CHANNEL, question_seq=7, generation=1, correlation_id="correlation-1"
+        )
+    ]
+    assert "secret" not in queue.asked[0].to_json()
+
+
+def test_a_channel_that_says_nothing_of_its_agent_is_answered(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    repository.put(Table.CHANNELS, {**keys.channel_key(CHANNEL), "name": "General"})
+
+    service.dispatch([_message()])
+
+    assert len(queue.asked) == 1
+
+
+def test_the_agent_never_answers_an_agent(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+
+    service.dispatch([_message(sender_kind="agent", sender_id="#agent")])
+
+    assert queue.asked == []
+
+
+@pytest.mark.parametrize("event_type", ["message.edited", "message.deleted", "reaction.added"])
+def test_no_other_event_wakes_the_agent(
+    service: DispatchService,
+    queue: RecordingQueue,
+    repository: InMemoryRepository,
+    event_type: str,
+) -> None:
+    _channel(repository, mode="always")
+    data: Item = {"target": 1, "text": "x", "emoji": "x"}
+
+    service.dispatch([_message(type=event_type, data=data)])
+
+    assert queue.asked == []
+    assert queue.parked == []
+
+
+def test_markers_in_the_logs_table_are_none_of_its_business(
+    service: DispatchService, queue: RecordingQueue
+) -> None:
+    marker: Item = {"channel_id": "idem#c#alice#1", "seq": 0, "event_seq": 3}
+
+    assert service.dispatch([StreamRecord("sn-1", "idem#c#alice#1", 0, marker)]) is None
+
+    assert queue.parked == []
+
+
+def test_mode_off_is_silent(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="off")
+
+    service.dispatch([_message(text="@agent hello")])
+
+    assert queue.asked == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["@agent hi", "hi @AGENT", "(@Agent)", "well,@agent!", "@agent-please", "日本 @agent 語"],
+)
+def test_mode_mention_answers_the_word(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository, text: str
+) -> None:
+    _channel(repository, mode="mention")
+
+    service.dispatch([_message(text=text)])
+
+    assert len(queue.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["hello", "@agents", "me@agent.org", "agent", "@ agent", "@agent_x"]
+)
+def test_mode_mention_is_silent_without_the_word(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository, text: str
+) -> None:
+    _channel(repository, mode="mention")
+
+    service.dispatch([_message(text=text)])
+
+    assert queue.asked == []
+
+
+def test_a_deleted_channel_is_silent(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    repository.put(Table.CHANNELS, {**keys.channel_key(CHANNEL), "deleted": True})
+
+    service.dispatch([_message()])
+
+    assert queue.asked == []
+    assert queue.parked == []
+
+
+def test_a_message_deleted_before_it_was_dispatched_is_not_asked(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+
+    service.dispatch([_message(data={"text": "", "redacted": True})])
+
+    assert queue.asked == []
+
+
+def test_a_new_generation_is_queued_as_it_says(
+    service: DispatchService, queue: RecordingQueue
+) -> None:
+    row: Item = {
+        **keys.generation_key(CHANNEL, 4, 2),
+        "channel_id": CHANNEL,
+        "question_seq": 4,
+        "generation": 2,
+        "status": "queued",
+        "correlation_id": "correlation-2",
+    }
+
+    service.dispatch([StreamRecord("sn-1", CHANNEL, 4, row)])
+
+    assert queue.asked == [
+        GenerationRequest(
+            channel_id=CHANNEL, question_seq=4, generation=2, correlation_id="correlation-2"
+        )
+    ]
+
+
+@pytest.mark.parametrize("status", ["running", "unclaimed"])
+def test_a_row_that_a_worker_or_a_cancel_made_is_not_queued(
+    service: DispatchService, queue: RecordingQueue, status: str
+) -> None:
+    row: Item = {
+        **keys.generation_key(CHANNEL, 4, 1),
+        "channel_id": CHANNEL,
+        "question_seq": 4,
+        "generation": 1,
+        "status": status,
+    }
+
+    service.dispatch([StreamRecord("sn-1", CHANNEL, 4, row)])
+
+    assert queue.asked == []
+
+
+def test_a_malformed_record_is_parked_and_the_others_go_on(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+
+    undone = service.dispatch([_message(seq=1, data={"nonsense": "secret"}), _message(seq=2)])
+
+    assert undone is None
+    assert queue.parked == [Parked(channel_id=CHANNEL, from_seq=1, to_seq=1, reason="malformed")]
+    assert [request.question_seq for request in queue.asked] == [2]
+
+
+def test_what_storage_cannot_say_is_parked(
+    queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    service = DispatchService(queue, repository, agents=BusyAgents(repository))
+
+    assert service.dispatch([_message(seq=3)]) is None
+
+    assert queue.parked == [Parked(channel_id=CHANNEL, from_seq=3, to_seq=3, reason="storage")]
+
+
+def test_what_the_queue_refuses_is_parked(repository: InMemoryRepository) -> None:
+    queue = RecordingQueue(refuses=True)
+    _channel(repository, mode="always")
+
+    assert DispatchService(queue, repository).dispatch([_message(seq=3)]) is None
+
+    assert queue.parked == [Parked(channel_id=CHANNEL, from_seq=3, to_seq=3, reason="queue")]
+
+
+def test_what_cannot_even_be_parked_is_handed_over_again(repository: InMemoryRepository) -> None:
+    queue = RecordingQueue(refuses=True, parks=False)
+    _channel(repository, mode="always")
+    records = [_message(seq=2, sender_kind="agent"), _message(seq=3), _message(seq=4)]
+
+    assert DispatchService(queue, repository).dispatch(records) == "sn-3"
