@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from moto import mock_aws
-from samtranslator.yaml_helper import yaml_parse
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no stubs
 
 from commons import aws as aws_clients
 from commons.dal import DynamoDBRepository, InMemoryRepository, Table
@@ -72,21 +73,24 @@ def moto_aws() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def table_names(moto_aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[Table, str]:
-    """The tables of the data stack's own template in moto, their names in the environment."""
-    template = yaml_parse(DATA_TEMPLATE.read_text())  # type: ignore[no-untyped-call]  # untyped
-    # moto knows no SAM transform: of the template it gets what a table needs.
-    template.pop("Transform", None)
-    template.pop("Outputs", None)
-    template["Resources"] = {
+@cache
+def _tables_template() -> str:
+    """The data stack's template without what moto does not know: the SAM transform."""
+    template = yaml_parse(DATA_TEMPLATE.read_text())
+    tables = {
         name: resource
         for name, resource in template["Resources"].items()
         if resource["Type"] == "AWS::DynamoDB::Table"
     }
+    return json.dumps({"Parameters": template["Parameters"], "Resources": tables})
+
+
+@pytest.fixture
+def table_names(moto_aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[Table, str]:
+    """The tables of the data stack's own template in moto, their names in the environment."""
     boto3.client("cloudformation").create_stack(
         StackName=f"chat-{STAGE}-data",
-        TemplateBody=json.dumps(template),
+        TemplateBody=_tables_template(),
         Parameters=[
             {"ParameterKey": "Stage", "ParameterValue": STAGE},
             {"ParameterKey": "ProtectData", "ParameterValue": "false"},

@@ -165,14 +165,14 @@ class DynamoDBRepository:
         key_values(table, key)
         check_update(table, update)
         expressions = Expressions()
-        changing = _changing(expressions, update)
+        changes = expressions.update(update)
         conditional = _conditional(expressions, condition)
         answer = self._write(
             lambda: self._client.update_item(
                 TableName=self._name(table),
                 Key=serialize_item(key),
                 ReturnValues="ALL_NEW",
-                **changing,
+                UpdateExpression=changes,
                 **conditional,
             )
         )
@@ -297,10 +297,7 @@ class DynamoDBRepository:
                     }
                 }
             case UpdateWrite():
-                # DynamoDB wants an expression here, unlike in an update of its own.
                 changes = expressions.update(write.update)
-                if changes is None:
-                    raise ValueError("an update in a transaction changes something")
                 return {
                     "Update": {
                         "TableName": name,
@@ -366,16 +363,6 @@ class _Conditional(TypedDict, total=False):
     ReturnValuesOnConditionCheckFailure: Literal["ALL_OLD"]
     ExpressionAttributeNames: "Mapping[str, str]"
     ExpressionAttributeValues: "Mapping[str, AttributeValueTypeDef]"
-
-
-@final
-class _Changing(TypedDict, total=False):
-    UpdateExpression: str
-
-
-def _changing(expressions: Expressions, update: Update) -> _Changing:
-    changes = expressions.update(update)
-    return {} if changes is None else {"UpdateExpression": changes}
 
 
 def _conditional(expressions: Expressions, condition: Condition | None) -> _Conditional:

@@ -54,8 +54,7 @@ class Expressions:
             raise ValueError("a combination of no conditions means nothing")
         return f"({operator.join(self.condition(condition) for condition in conditions)})"
 
-    def update(self, update: Update) -> str | None:
-        """None where the update changes nothing (it still creates the item)."""
+    def update(self, update: Update) -> str:
         sets = {
             "ADD": {name: members for name, members in update.add_to_set.items() if members},
             "DELETE": {
@@ -73,7 +72,7 @@ class Expressions:
             "DELETE": [f"{self._name(n)} {self._value(v)}" for n, v in sets["DELETE"].items()],
         }
         filled = [f"{verb} {', '.join(changes)}" for verb, changes in clauses.items() if changes]
-        return " ".join(filled) or None
+        return " ".join(filled)
 
     def key_condition(
         self, key: TableKey, partition: str, sort: SortBetween | SortPrefix | None

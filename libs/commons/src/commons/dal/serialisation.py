@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from commons.dal.interface import Item, Key
@@ -10,11 +10,11 @@ from commons.dal.interface import Item, Key
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# What a DynamoDB number holds: 38 significant digits, magnitudes of 1E-130 to 9.99…E+125.
-_NUMBERS = Context(
-    prec=38, Emin=-130, Emax=125, traps=[Clamped, Overflow, Inexact, Rounded, Underflow]
-)
-_PLAIN_INT = 10**38
+# What a DynamoDB number holds (developer guide, "Data types"): 38 significant digits,
+# magnitudes of 1E-130 to 9.99…E+125.
+_MAX_DIGITS = 38
+_MIN_EXPONENT = -130
+_MAX_EXPONENT = 125
 
 
 def serialize_item(item: Mapping[str, object]) -> "dict[str, AttributeValueTypeDef]":
@@ -52,15 +52,17 @@ def serialize(  # noqa: PLR0911  # one a type
 
 
 def _number(value: float) -> str:
-    if isinstance(value, int) and -_PLAIN_INT < value < _PLAIN_INT:
+    if isinstance(value, int) and abs(value) < 10**_MAX_DIGITS:
         return str(value)
-    try:
-        # str() of a float is its shortest exact spelling: 0.1, not 0.1000000000000000055.
-        number = _NUMBERS.create_decimal(str(value))
-    except ArithmeticError:
-        raise ValueError("DynamoDB cannot hold this number exactly") from None
+    # str() of a float is its shortest exact spelling: 0.1, not 0.1000000000000000055.
+    number = Decimal(str(value))
     if not number.is_finite():
         raise ValueError("DynamoDB holds finite numbers only")
+    if number.is_zero():
+        return "0"
+    digits = "".join(map(str, number.as_tuple().digits)).rstrip("0")
+    if len(digits) > _MAX_DIGITS or not _MIN_EXPONENT <= number.adjusted() <= _MAX_EXPONENT:
+        raise ValueError("DynamoDB cannot hold this number exactly")
     return str(number)
 
 

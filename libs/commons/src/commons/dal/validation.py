@@ -74,24 +74,18 @@ def check_transaction(writes: Sequence[Write]) -> None:
     for write in writes:
         if isinstance(write, UpdateWrite):
             check_update(write.table, write.update)
-            if write.update == Update():
-                # DynamoDB takes an update without an expression, but not in a transaction.
-                raise ValueError("an update in a transaction changes something")
 
 
 def check_update(table: Table, update: Update) -> None:
-    """Refuses an update of a key attribute, and two changes of one attribute.
+    """Refuses an update of a key attribute, of nothing, or of one attribute twice.
 
     Raises:
         ValueError: see above.
     """
-    changed = [
-        *update.set,
-        *update.add,
-        *update.remove,
-        *update.add_to_set,
-        *update.remove_from_set,
-    ]
+    members = (*update.add_to_set.items(), *update.remove_from_set.items())
+    changed = [*update.set, *update.add, *update.remove, *(name for name, some in members if some)]
+    if not changed:
+        raise ValueError("an update changes something")
     schema = TABLE_KEYS[table]
     if schema.partition in changed or schema.sort in changed:
         raise ValueError("an item's key never changes")
