@@ -1,6 +1,7 @@
 """The four stacks: what they are made of, built and deployed with the real `sam` commands."""
 
 import hashlib
+import json
 import platform
 import re
 import subprocess
@@ -90,6 +91,8 @@ class Stack:
         self.directory = STACKS_ROOT / name
         self.stack_name = f"chat-{STAGE}-{name}"
         self._config = config
+        # As of now: what is edited during a build or a deployment is a change after it.
+        self._sources_digest = self._digest_sources()
 
     @property
     def template(self) -> Path:
@@ -110,7 +113,7 @@ class Stack:
     def is_built(self) -> bool:
         """Whether what `sam build` left was built from the files as they are."""
         marker = self._build_marker
-        return marker.exists() and marker.read_text() == self._sources_digest()
+        return marker.exists() and marker.read_text() == self._sources_digest
 
     def build(self) -> None:
         """`sam build`.
@@ -118,10 +121,9 @@ class Stack:
         Raises:
             DevstackError: it failed.
         """
-        digest = self._sources_digest()
         self._build_marker.unlink(missing_ok=True)
         self._sam("build", ["build", "--build-in-source", "--parallel"], BUILD_SECONDS)
-        self._build_marker.write_text(digest)
+        self._build_marker.write_text(self._sources_digest)
 
     def is_deployed(self, cloudformation: "CloudFormationClient") -> bool:
         """Whether the emulator has this stack, from these files and parameters."""
@@ -140,7 +142,8 @@ class Stack:
         Raises:
             DevstackError: it failed.
         """
-        overrides = [f"{name}={value}" for name, value in self.parameters().items()]
+        # In JSON's quotes: `sam` takes an empty value in no other form.
+        overrides = [f"{name}={json.dumps(value)}" for name, value in self.parameters().items()]
         self._sam(
             "deploy",
             [
@@ -189,9 +192,9 @@ class Stack:
             raise DevstackError(f"`sam {verb}` of {self.name} failed.", log=log)
 
     def _deploy_digest(self) -> str:
-        return _digest_of({"sources": self._sources_digest(), **self.parameters()})
+        return _digest_of({"sources": self._sources_digest, **self.parameters()})
 
-    def _sources_digest(self) -> str:
+    def _digest_sources(self) -> str:
         """Of the layer too, for every stack: a function takes a new layer when it is deployed."""
         members = set(re.findall(r"functions/(\w+)", self.template.read_text()))
         roots = [

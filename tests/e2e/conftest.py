@@ -1,0 +1,108 @@
+"""The local stack, brought up once a session, and who talks to it.
+
+Each session has a fresh stack of its own, beside any that runs already; with `CHAT_E2E=running` it
+uses the one that `poe up` brought up, and leaves it up.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from urllib.parse import urlencode
+
+import pytest
+from tests.e2e.clients import RestClient, Socket, open_socket
+
+from devstack.config import ROOT, LocalStackConfig
+from devstack.local_stack import LocalStack
+from devstack.outputs import Outputs
+from devstack.processes import free_port
+
+E2E_PORT = 4666
+"""Preferred, far from the default port and its neighbours."""
+
+
+@pytest.fixture(scope="session")
+def local_stack(worker_id: str) -> Iterator[LocalStack]:
+    if os.environ.get("CHAT_E2E") == "running":
+        yield LocalStack(LocalStackConfig())
+        return
+    stack = LocalStack(
+        LocalStackConfig(port=free_port(E2E_PORT), local_dir=ROOT / ".local" / f"e2e-{worker_id}")
+    )
+    stack.reset()
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="session")
+def outputs(local_stack: LocalStack) -> Outputs:
+    return local_stack.outputs()
+
+
+@pytest.fixture(scope="session")
+def rest_url(outputs: Outputs) -> str:
+    return outputs.rest_url
+
+
+@pytest.fixture(scope="session")
+def websocket_url(outputs: Outputs) -> str:
+    return outputs.websocket_url
+
+
+@pytest.fixture(scope="session")
+def jwks_url(outputs: Outputs) -> str:
+    return outputs.jwks_url
+
+
+@pytest.fixture(scope="session")
+def token(local_stack: LocalStack, outputs: Outputs) -> Callable[[str], str]:
+    """Answers a JWT for a user, who is created if new."""
+    return local_stack.users(outputs).token
+
+
+@pytest.fixture(scope="session")
+def client_of(rest_url: str, token: Callable[[str], str]) -> Iterator[Callable[[str], RestClient]]:
+    """Answers the REST client of a user, the same each time."""
+    clients: dict[str, RestClient] = {}
+
+    def client(user: str) -> RestClient:
+        if user not in clients:
+            clients[user] = RestClient(rest_url, token(user))
+        return clients[user]
+
+    yield client
+    for opened in clients.values():
+        opened.http.close()
+
+
+@pytest.fixture(scope="session")
+def alice(client_of: Callable[[str], RestClient]) -> RestClient:
+    return client_of("alice")
+
+
+@pytest.fixture(scope="session")
+def bob(client_of: Callable[[str], RestClient]) -> RestClient:
+    return client_of("bob")
+
+
+@pytest.fixture(scope="session")
+def carol(client_of: Callable[[str], RestClient]) -> RestClient:
+    return client_of("carol")
+
+
+@pytest.fixture(scope="session")
+def connect(websocket_url: str) -> Callable[..., AbstractContextManager[Socket]]:
+    """Opens a socket of a client's user with a fresh ticket, subscribed to channels."""
+
+    def opened(
+        client: RestClient, channels: list[str] | None = None
+    ) -> AbstractContextManager[Socket]:
+        query = {"ticket": client.ticket()}
+        if channels:
+            query["channels"] = ",".join(channels)
+        return open_socket(websocket_url, urlencode(query, safe=","))
+
+    return opened
