@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from devstack.aws import AwsClients, environment
 from devstack.config import REGION, ROOT, STACKS_ROOT, STAGE, LocalStackConfig
+from devstack.demo_model.openai import MODEL_ID
 from devstack.emulator import uv
 from devstack.errors import DevstackError
 
@@ -78,8 +79,7 @@ def local_parameters(config: LocalStackConfig) -> dict[str, str]:
     }
     if config.model_url is not None:
         parameters |= {"ModelProvider": "openai", "ModelUrl": config.model_url.rstrip("/")}
-    if config.model is not None:
-        parameters["AllowedModels"] = config.model
+    parameters["AllowedModels"] = config.model or MODEL_ID
     return parameters
 
 
