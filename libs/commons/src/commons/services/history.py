@@ -1,6 +1,5 @@
 """Messages as they stand: each `message.created` with its edits, reactions and deletion applied."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 

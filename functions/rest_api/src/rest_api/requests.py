@@ -1,0 +1,191 @@
+"""Reads a request: its JSON body, query, path and headers, each into types."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import quote, unquote
+
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
+from pydantic import ValidationError
+
+from commons.errors import (
+    ChannelNotFoundError,
+    FieldError,
+    InvalidRequestError,
+    MalformedRequestError,
+    MessageNotFoundError,
+    UnauthenticatedError,
+    UnsupportedMediaTypeError,
+)
+from commons.schemas import BaseSchema
+from commons.schemas.caller import Caller
+from commons.schemas.channel import CHANNEL_ID_PATTERN
+
+MAX_DEPTH = 64
+"""Of nested JSON: metadata of 2 KiB could nest a thousand deep, which serialisers refuse."""
+
+_SAFE_IN_PATH = "/-._~()'!*:@,;=+&$%"
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MEDIA_TYPE = re.compile(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?\Z', re.IGNORECASE)
+
+
+def encoded_path(path: str) -> str:
+    """The path, percent-encoded: it arrives so from AWS, and decoded from other gateways."""
+    return quote(_BARE_PERCENT.sub("%25", path), safe=_SAFE_IN_PATH)
+
+
+def validated[Schema: BaseSchema](schema: type[Schema], value: object) -> Schema:
+    """The value as that schema.
+
+    Raises:
+        InvalidRequestError: a field is wrong, or unknown; each by its camelCase path.
+        TooLargeError: a field passes its size limit.
+    """
+    try:
+        return schema.model_validate(value, by_alias=True, by_name=False)
+    except ValidationError as error:
+        fields = [
+            FieldError(
+                ".".join(str(part) for part in each["loc"]) or "body",
+                each["msg"].removeprefix("Value error, "),
+            )
+            for each in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+    raise InvalidRequestError("At least one field is wrong.", errors=fields)
+
+
+def caller_of(event: APIGatewayProxyEvent) -> Caller:
+    """Who calls, as the authorizer found.
+
+    Raises:
+        UnauthenticatedError: no authorizer spoke.
+    """
+    context = event.raw_event["requestContext"].get("authorizer") or {}
+    if "userId" not in context:
+        raise UnauthenticatedError("A bearer token is needed.")
+    return Caller(
+        user_id=context["userId"],
+        name=context.get("name"),
+        expires_at=int(context["expiresAt"]),
+    )
+
+
+def body_of[Schema: BaseSchema](event: APIGatewayProxyEvent, schema: type[Schema]) -> Schema:
+    """The JSON body.
+
+    Raises:
+        UnsupportedMediaTypeError: it says that it is something else than JSON.
+        MalformedRequestError: it is no JSON.
+        InvalidRequestError: a field is wrong, or unknown.
+        TooLargeError: a field passes its size limit.
+    """
+    content_type = event.headers.get("content-type")
+    if content_type and not _MEDIA_TYPE.match(content_type.strip()):
+        raise UnsupportedMediaTypeError("Send the body as application/json.")
+    return validated(schema, _json(_text(event)))
+
+
+def optional_body_of[Schema: BaseSchema](
+    event: APIGatewayProxyEvent, schema: type[Schema]
+) -> Schema:
+    """As `body_of`; no body is an empty object."""
+    return body_of(event, schema) if event.raw_event.get("body") else schema()
+
+
+def query_of[Schema: BaseSchema](event: APIGatewayProxyEvent, schema: type[Schema]) -> Schema:
+    """The query string.
+
+    Raises:
+        InvalidRequestError: a parameter is wrong, unknown, or given twice.
+    """
+    multiple: Mapping[str, list[str]] = event.raw_event.get("multiValueQueryStringParameters") or {}
+    for name, values in multiple.items():
+        if len(values) > 1:
+            raise InvalidRequestError.of(name, "is given more than once")
+    return validated(schema, {name: values[0] for name, values in multiple.items()})
+
+
+def channel_id_of(segment: str) -> str:
+    """A channel id from the path; what cannot be one names no channel.
+
+    Raises:
+        ChannelNotFoundError: it cannot be one.
+    """
+    if not re.match(CHANNEL_ID_PATTERN, segment):
+        raise ChannelNotFoundError
+    return segment
+
+
+def seq_of(segment: str) -> int:
+    """A message's number from the path.
+
+    Raises:
+        MessageNotFoundError: no message can have that number.
+    """
+    if not re.match(r"[1-9][0-9]{0,11}\Z", segment):
+        raise MessageNotFoundError
+    return int(segment)
+
+
+def decoded(field: str, segment: str) -> str:
+    """A percent-decoded path segment.
+
+    Raises:
+        InvalidRequestError: it is no UTF-8.
+    """
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequestError.of(field, "is not percent-encoded UTF-8") from None
+
+
+def header_of(event: APIGatewayProxyEvent, name: str, *, max_length: int) -> str | None:
+    """A header's value; None where it is absent.
+
+    Raises:
+        InvalidRequestError: it is empty or too long.
+    """
+    value = event.headers.get(name)
+    if value is None:
+        return None
+    if not 1 <= len(value) <= max_length:
+        raise InvalidRequestError.of(name, f"has 1 to {max_length} characters")
+    return value
+
+
+def _text(event: APIGatewayProxyEvent) -> str:
+    body: str = event.raw_event.get("body") or ""
+    if not event.raw_event.get("isBase64Encoded"):
+        return body
+    try:
+        return base64.b64decode(body, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise MalformedRequestError("The body is not UTF-8.") from None
+
+
+def _json(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        _require_shallow(value, MAX_DEPTH)
+    except (ValueError, RecursionError):
+        raise MalformedRequestError("The body is not valid JSON.") from None
+    return value
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    """NaN and the infinities, which Python reads and JSON does not have."""
+    raise ValueError
+
+
+def _require_shallow(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise ValueError
+    if isinstance(value, dict):
+        for each in value.values():
+            _require_shallow(each, depth - 1)
+    elif isinstance(value, list):
+        for each in value:
+            _require_shallow(each, depth - 1)

@@ -1,0 +1,88 @@
+"""Builds answers: JSON, or the problem that an exception is."""
+
+from collections.abc import Mapping
+from traceback import format_tb
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError as NoSuchRouteError
+
+from commons.dynamodb.exceptions import StorageBusyError
+from commons.errors import (
+    ChatError,
+    NotFoundError,
+    TooManyRequestsError,
+)
+from commons.observability import log
+from commons.schemas import BaseSchema
+from commons.schemas.problem import PROBLEM_TYPE_PREFIX, Problem, problem_of
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+
+
+def json_response(
+    status: int, body: BaseSchema, headers: Mapping[str, str | list[str]] | None = None
+) -> Response[str]:
+    return Response(
+        status_code=status,
+        content_type=JSON,
+        body=body.to_json(),
+        headers={**_ALWAYS, **(headers or {})},
+    )
+
+
+def accepted() -> Response[str]:
+    """What was asked for happens later; there is nothing to say about it yet."""
+    return Response(status_code=202, content_type=JSON, headers=dict(_ALWAYS), body="{}")
+
+
+def no_content() -> Response[str]:
+    return Response(status_code=204, headers=dict(_ALWAYS), body="")
+
+
+def problem_response(error: Exception) -> Response[str]:
+    """The answer to any exception; of an unforeseen one it says nothing but that it happened."""
+    chat_error = _as_chat_error(error)
+    if chat_error is None:
+        # Frames of the stack only: an exception's own text may quote what a user wrote.
+        log.error(
+            "unforeseen exception",
+            exception_name=type(error).__qualname__,
+            stack="".join(format_tb(error.__traceback__)),
+        )
+        problem = Problem(
+            type=PROBLEM_TYPE_PREFIX + "internal-error",
+            title="Something went wrong on our side",
+            status=500,
+            detail="The request was not served. It is safe to repeat it with its clientMessageId.",
+        )
+    else:
+        problem = problem_of(chat_error)
+    headers: dict[str, str | list[str]] = dict(_ALWAYS)
+    if isinstance(chat_error, TooManyRequestsError):
+        headers["Retry-After"] = str(chat_error.retry_after)
+    return Response(
+        status_code=problem.status,
+        content_type=PROBLEM_JSON,
+        body=problem.to_json(),
+        headers=headers,
+    )
+
+
+# Answers are one caller's, and a browser must not guess at what they are.
+_ALWAYS: Mapping[str, str | list[str]] = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def _as_chat_error(error: Exception) -> ChatError | None:
+    match error:
+        case ChatError():
+            return error
+        case StorageBusyError():
+            return TooManyRequestsError("Too much is written here at once; try again.")
+        case NoSuchRouteError():
+            return NotFoundError("There is nothing at this path for this method.")
+        case _:
+            return None

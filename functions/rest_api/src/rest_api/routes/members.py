@@ -1,0 +1,51 @@
+"""Members of a channel."""
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+
+from rest_api.composition import Services
+from rest_api.requests import (
+    body_of,
+    caller_of,
+    channel_id_of,
+    decoded,
+    query_of,
+    validated,
+)
+from rest_api.responses import json_response, no_content
+from rest_api.schemas import MemberPage, MemberPath, PageQuery, PutMember
+
+
+def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
+    @app.get("/v1/channels/<channel_id>/members")
+    def list_members(channel_id: str) -> Response[str]:
+        caller = caller_of(app.current_event)
+        query = query_of(app.current_event, PageQuery)
+        channel_id = channel_id_of(channel_id)
+        scope = f"members:{channel_id}"
+        page = services.members.page(
+            channel_id,
+            caller,
+            limit=query.limit,
+            after=services.cursors.decode_list(scope, query.cursor),
+        )
+        next_cursor = services.cursors.encode_list(scope, page.next_after)
+        return json_response(200, MemberPage(items=page.items, next_cursor=next_cursor))
+
+    @app.put("/v1/channels/<channel_id>/members/<user_id>")
+    def put_member(channel_id: str, user_id: str) -> Response[str]:
+        caller = caller_of(app.current_event)
+        request = body_of(app.current_event, PutMember)
+        member = services.members.put(
+            channel_id_of(channel_id), caller, _user_id(user_id), request.role
+        )
+        return json_response(200, member)
+
+    @app.delete("/v1/channels/<channel_id>/members/<user_id>")
+    def remove_member(channel_id: str, user_id: str) -> Response[str]:
+        caller = caller_of(app.current_event)
+        services.members.remove(channel_id_of(channel_id), caller, _user_id(user_id))
+        return no_content()
+
+
+def _user_id(segment: str) -> str:
+    return validated(MemberPath, {"userId": decoded("userId", segment)}).user_id

@@ -1,0 +1,122 @@
+"""Requests and answers that the REST API alone has."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+
+from commons.schemas import BaseSchema
+from commons.schemas.channel import AgentChanges, Channel, Member
+from commons.schemas.event import Role
+from commons.schemas.message import Message
+from commons.schemas.types import ChannelName, Emoji, MessageText, Seq, UserId
+
+MAX_FIRST_MEMBERS = 40
+MAX_IDEMPOTENCY_KEY = 128
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 100
+_MAX_DIGITS = 13
+
+
+def _decimal(value: object) -> object:
+    """A query parameter is text; only plain digits are a number."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
+        return int(value)
+    return value
+
+
+Limit = Annotated[int, BeforeValidator(_decimal), Field(strict=True, ge=1, le=MAX_LIMIT)]
+QuerySeq = Annotated[int, BeforeValidator(_decimal), Field(strict=True, ge=0, le=10**12)]
+
+
+class Health(BaseSchema):
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Me(BaseSchema):
+    user_id: str
+    name: str | None = None
+
+
+class CreateChannel(BaseSchema):
+    name: ChannelName
+    members: Annotated[list[UserId], Field(max_length=MAX_FIRST_MEMBERS)] | None = None
+    agent: AgentChanges | None = None
+
+
+class UpdateChannel(BaseSchema):
+    name: ChannelName | None = None
+    agent: AgentChanges | None = None
+
+
+class PutMember(BaseSchema):
+    role: Role
+
+
+class MemberPath(BaseSchema):
+    user_id: UserId
+
+
+class ReactionPath(BaseSchema):
+    emoji: Emoji
+
+
+class EditMessage(BaseSchema):
+    text: MessageText
+
+
+class MarkRead(BaseSchema):
+    seq: Annotated[int, Field(strict=True, ge=0, le=10**12)]
+
+
+class CancelGenerations(BaseSchema):
+    reply_to: Seq | None = None
+
+
+class PageQuery(BaseSchema):
+    limit: Limit = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+class MessagesQuery(PageQuery):
+    before: QuerySeq | None = None
+    after: QuerySeq | None = None
+
+
+class EventsQuery(BaseSchema):
+    after: QuerySeq = 0
+    limit: Limit = DEFAULT_LIMIT
+
+
+class CursorPage(BaseSchema):
+    """A page of a list; `nextCursor` is null at the end, and always there."""
+
+    next_cursor: str | None
+
+    @model_serializer(mode="wrap")
+    def _with_next_cursor(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**handler(self), "nextCursor": self.next_cursor}
+
+
+class ChannelPage(CursorPage):
+    items: list[Channel]
+
+
+class MemberPage(CursorPage):
+    items: list[Member]
+
+
+class MessagePage(CursorPage):
+    items: list[Message]
+
+
+class Presence(BaseSchema):
+    """A user with a live subscription to the channel, and how many."""
+
+    user_id: str
+    connections: int
+    last_seen_at: str | None = None
+
+
+class PresenceList(BaseSchema):
+    items: list[Presence]

@@ -1,0 +1,1 @@
+"""The rules that only the REST API has."""

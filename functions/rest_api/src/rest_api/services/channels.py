@@ -1,0 +1,364 @@
+"""Channels: making, showing, changing and deleting them."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from commons import keys
+from commons.clock import epoch_seconds, now, rfc3339
+from commons.dal import (
+    Compare,
+    IRepository,
+    Item,
+    Key,
+    NotExists,
+    PutWrite,
+    Query,
+    SortPrefix,
+    Table,
+    Update,
+    UpdateWrite,
+    Write,
+    all_of,
+    any_of,
+)
+from commons.dynamodb.exceptions import TransactionCanceledError
+from commons.errors import ChannelNotFoundError, ConflictError, ForbiddenError
+from commons.ids import new_channel_id
+from commons.schemas.caller import Caller
+from commons.schemas.channel import Channel
+from commons.schemas.event import ChannelDeletedData, ChannelUpdatedData
+from commons.services.base import BaseService
+from commons.services.log import Draft, LogService
+from commons.services.membership import (
+    AgentSettings,
+    ChannelRecord,
+    MemberRecord,
+    MembershipService,
+    OpenChannel,
+    channel_from_item,
+    member_from_item,
+)
+from rest_api.schemas import CreateChannel, UpdateChannel
+from rest_api.services.agents import AgentRules, agent_view
+from rest_api.services.member_rows import new_member_writes
+from rest_api.services.subscriptions import SubscriptionsEndingService
+from rest_api.services.unchanged import UnchangedError
+from rest_api.services.unread import UnreadService
+
+REPLAY_SECONDS: Final = 24 * 3_600
+"""How long an `Idempotency-Key` is remembered."""
+
+_VIEWS_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedChannel:
+    """`replayed`: the `Idempotency-Key` was used before, nothing was written."""
+
+    channel: Channel
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsPage:
+    """A user's channels; `next_after` is the last channel id of the page, if there are more."""
+
+    items: list[Channel]
+    next_after: str | None
+
+
+class ChannelsService(BaseService):
+    """Channels as their members see them."""
+
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        agents: AgentRules,
+        subscriptions: SubscriptionsEndingService,
+    ) -> None:
+        super().__init__(repository)
+        self._agents = agents
+        self._subscriptions = subscriptions
+        self._log = LogService(self.repository)
+        self._membership = MembershipService(self.repository)
+        self._unread = UnreadService(self.repository)
+
+    def create(
+        self, caller: Caller, request: CreateChannel, *, idempotency_key: str | None = None
+    ) -> CreatedChannel:
+        """Makes a channel that the caller owns: one transaction of 84 items at most.
+
+        Raises:
+            InvalidRequestError: the agent's model is not allowed.
+            ConflictError: the key was used for another request, or what it made is gone.
+        """
+        channel = ChannelRecord(
+            channel_id=new_channel_id(),
+            name=request.name,
+            created_at=rfc3339(now()),
+            created_by=caller.user_id,
+            agent=self._agents.merged(None, request.agent),
+            member_count=1,
+            owner_count=1,
+        )
+        others = sorted(set(request.members or ()) - {caller.user_id})
+        channel = channel.model_copy(update={"member_count": 1 + len(others)})
+        owner = MemberRecord(
+            channel_id=channel.channel_id,
+            user_id=caller.user_id,
+            role="owner",
+            joined_at=channel.created_at,
+            name=caller.name,
+        )
+        writes: list[Write] = [_channel_write(channel), *new_member_writes(owner)]
+        for user_id in others:
+            writes += new_member_writes(
+                owner.model_copy(update={"user_id": user_id, "role": "member", "name": None})
+            )
+        if idempotency_key is not None:
+            digest = _request_digest(request)
+            writes.append(_request_write(caller, idempotency_key, digest, channel.channel_id))
+        try:
+            self.repository.transact(writes)
+        except TransactionCanceledError as error:
+            marker = error.reasons[-1].item
+            if idempotency_key is None or marker is None:
+                raise
+            return CreatedChannel(self._replayed(caller, marker, digest), replayed=True)
+        view = self._view(OpenChannel(channel, owner), last_seq=0)
+        return CreatedChannel(view, replayed=False)
+
+    def get(self, channel_id: str, caller: Caller) -> Channel:
+        """The channel as the caller sees it: at most 4 calls.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the caller is no member of it.
+        """
+        return self._view(self._membership.open_channel(channel_id, caller.user_id))
+
+    def page(self, caller: Caller, *, limit: int, after: str | None = None) -> ChannelsPage:
+        """The caller's channels, in the order of their ids, from past `after` on."""
+        page = self.repository.query(
+            Query(
+                table=Table.CHANNELS,
+                partition=keys.user_partition(caller.user_id),
+                sort=SortPrefix(keys.USER_CHANNEL_PREFIX),
+                limit=limit,
+                consistent=True,
+                start_after=(
+                    None if after is None else keys.user_channel_key(caller.user_id, after)
+                ),
+            )
+        )
+        channel_ids = [str(item["channel_id"]) for item in page.items]
+        opened = self._open_all(caller, channel_ids)
+        with ThreadPoolExecutor(_VIEWS_AT_ONCE) as threads:
+            views = threads.map(self._view_if_there, opened)
+            items = [view for view in views if view is not None]
+        return ChannelsPage(items, channel_ids[-1] if page.last_key is not None else None)
+
+    def update(self, channel_id: str, caller: Caller, request: UpdateChannel) -> Channel:
+        """Changes name and agent; what is the same already writes no event.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the caller is no member of it.
+            ForbiddenError: a member, but no owner.
+            InvalidRequestError: the agent's model is not allowed.
+        """
+
+        def prepare() -> Draft:
+            opened = self._membership.open_channel(channel_id, caller.user_id)
+            opened.require_owner()
+            channel = opened.channel
+            name = request.name or channel.name
+            agent = self._agents.merged(channel.agent, request.agent)
+            if (name, agent) == (channel.name, channel.agent):
+                raise UnchangedError
+            return Draft(
+                type="channel.updated",
+                sender=caller.as_sender(),
+                data=ChannelUpdatedData(
+                    name=name if name != channel.name else None,
+                    agent=agent_view(agent, "member") if agent != channel.agent else None,
+                ),
+                writes=lambda _seq: [_settings_write(channel, name, agent)],
+            )
+
+        with suppress(UnchangedError):
+            self._log.append(channel_id, prepare)
+        return self.get(channel_id, caller)
+
+    def delete(self, channel_id: str, caller: Caller) -> None:
+        """Ends the channel for everyone; a repeated call finishes what a crash left.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the caller is no member of it.
+            ForbiddenError: a member, but no owner.
+        """
+
+        def prepare() -> Draft:
+            opened = self._membership.open_channel(channel_id, caller.user_id)
+            opened.require_owner()
+            return Draft(
+                type="channel.deleted",
+                sender=caller.as_sender(),
+                data=ChannelDeletedData(),
+                writes=lambda _seq: [
+                    UpdateWrite(
+                        Table.CHANNELS,
+                        keys.channel_key(channel_id),
+                        Update(set={"deleted": True}),
+                        NotExists("deleted"),
+                    )
+                ],
+            )
+
+        try:
+            self._log.append(channel_id, prepare)
+        except ChannelNotFoundError:
+            self._finish_deletion(channel_id, caller)
+            raise
+        self._clear(channel_id, caller)
+
+    def _finish_deletion(self, channel_id: str, caller: Caller) -> None:
+        """Clears a channel that was deleted; the owner who deletes it is the last to go."""
+        try:
+            self._membership.require_owner(channel_id, caller.user_id)
+        except (ChannelNotFoundError, ForbiddenError):
+            return
+        if self._membership.find_channel(channel_id) is None:
+            self._clear(channel_id, caller)
+
+    def _clear(self, channel_id: str, caller: Caller) -> None:
+        members = self.repository.iterate(
+            Query(
+                table=Table.CHANNELS,
+                partition=keys.channel_partition(channel_id),
+                sort=SortPrefix(keys.MEMBER_PREFIX),
+                consistent=True,
+                attributes=("user_id",),
+            )
+        )
+        others = [user_id for row in members if (user_id := str(row["user_id"])) != caller.user_id]
+        self.repository.batch_delete(Table.CHANNELS, _membership_keys(channel_id, others))
+        self._subscriptions.end_of_channel(channel_id)
+        self.repository.batch_delete(Table.CHANNELS, _membership_keys(channel_id, [caller.user_id]))
+        self._subscriptions.end_of_channel(channel_id)
+
+    def _open_all(self, caller: Caller, channel_ids: list[str]) -> list[OpenChannel]:
+        rows = self.repository.batch_get(
+            Table.CHANNELS,
+            [
+                key
+                for channel_id in channel_ids
+                for key in (
+                    keys.channel_key(channel_id),
+                    keys.member_key(channel_id, caller.user_id),
+                )
+            ],
+            consistent=True,
+        )
+        by_key = {(row["pk"], row["sk"]): row for row in rows}
+        opened = []
+        for channel_id in channel_ids:
+            channel_row = by_key.get(_pair(keys.channel_key(channel_id)))
+            member_row = by_key.get(_pair(keys.member_key(channel_id, caller.user_id)))
+            if channel_row is None or member_row is None:
+                continue
+            channel = channel_from_item(channel_row)
+            if not channel.deleted:
+                opened.append(OpenChannel(channel, member_from_item(member_row)))
+        return opened
+
+    def _view_if_there(self, opened: OpenChannel) -> Channel | None:
+        """None for a channel that was deleted while the page was being put together."""
+        try:
+            return self._view(opened)
+        except ChannelNotFoundError:
+            return None
+
+    def _view(self, opened: OpenChannel, *, last_seq: int | None = None) -> Channel:
+        channel, member = opened.channel, opened.member
+        if last_seq is None:
+            last_seq = self._log.head(channel.channel_id)
+        return Channel(
+            channel_id=channel.channel_id,
+            name=channel.name,
+            created_at=channel.created_at,
+            created_by=channel.created_by,
+            role=member.role,
+            member_count=channel.member_count,
+            last_seq=last_seq,
+            read_seq=member.read_seq,
+            unread_count=self._unread.count(
+                channel.channel_id, member.user_id, read_seq=member.read_seq, last_seq=last_seq
+            ),
+            agent=agent_view(channel.agent, member.role),
+        )
+
+    def _replayed(self, caller: Caller, marker: Item, digest: str) -> Channel:
+        if marker["digest"] != digest:
+            raise ConflictError("This Idempotency-Key was used for another request.")
+        try:
+            return self.get(str(marker["channel_id"]), caller)
+        except ChannelNotFoundError:
+            raise ConflictError(
+                "The channel that this Idempotency-Key made is gone, or you have left it."
+            ) from None
+
+
+def _pair(key: Key) -> tuple[object, object]:
+    return key["pk"], key["sk"]
+
+
+def _membership_keys(channel_id: str, user_ids: list[str]) -> list[Key]:
+    return [keys.user_channel_key(user_id, channel_id) for user_id in user_ids] + [
+        keys.member_key(channel_id, user_id) for user_id in user_ids
+    ]
+
+
+def _channel_write(channel: ChannelRecord) -> Write:
+    item: Item = {
+        **keys.channel_key(channel.channel_id),
+        **channel.model_dump(exclude_none=True, exclude={"deleted"}),
+    }
+    return PutWrite(Table.CHANNELS, item, NotExists("pk"))
+
+
+def _settings_write(channel: ChannelRecord, name: str, agent: AgentSettings) -> Write:
+    return UpdateWrite(
+        Table.CHANNELS,
+        keys.channel_key(channel.channel_id),
+        Update(
+            set={
+                "name": name,
+                "agent": agent.model_dump(exclude_none=True),
+                "settings_version": channel.settings_version + 1,
+            }
+        ),
+        all_of(Compare("settings_version", "=", channel.settings_version), NotExists("deleted")),
+    )
+
+
+def _request_write(caller: Caller, idempotency_key: str, digest: str, channel_id: str) -> Write:
+    moment = epoch_seconds()
+    item: Item = {
+        **keys.request_key(caller.user_id, idempotency_key),
+        "channel_id": channel_id,
+        "digest": digest,
+        "expires_at": moment + REPLAY_SECONDS,
+        "ttl": moment + REPLAY_SECONDS,
+    }
+    return PutWrite(
+        Table.CHANNELS, item, any_of(NotExists("pk"), Compare("expires_at", "<=", moment))
+    )
+
+
+def _request_digest(request: CreateChannel) -> str:
+    canonical = json.dumps(request.to_wire(), sort_keys=True)
+    return sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,103 @@
+"""Deleting messages: the text leaves every item that held it."""
+
+from contextlib import suppress
+
+from commons import keys
+from commons.clock import now, rfc3339
+from commons.dal import Exists, IRepository, Table, Update, UpdateWrite, Write
+from commons.errors import ForbiddenError
+from commons.schemas.caller import Caller
+from commons.schemas.event import MessageDeletedData, MessageEditedData
+from commons.services.base import BaseService
+from commons.services.generations import GenerationsService
+from commons.services.history import HistoryService, StoredMessage
+from commons.services.log import Draft, LogService, stored_data
+from commons.services.membership import MembershipService
+from rest_api.services.unchanged import UnchangedError
+
+
+class DeletionsService(BaseService):
+    """A deletion is one transaction: the event, the state, and every copy of the text emptied.
+
+    54 items at most: the event, the state, the message, its 50 edits and its idempotency marker.
+    """
+
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        generations: GenerationsService | None = None,
+    ) -> None:
+        super().__init__(repository)
+        self._log = LogService(self.repository)
+        self._history = HistoryService(self.repository)
+        self._membership = MembershipService(self.repository)
+        self._generations = generations or GenerationsService(self.repository)
+
+    def delete(self, channel_id: str, caller: Caller, seq: int) -> None:
+        """Redacts the message and cancels the reply to it; again: writes no event.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the caller is no member of it.
+            MessageNotFoundError: no message has that number.
+            ForbiddenError: another's message, and the caller is no owner.
+        """
+
+        def prepare() -> Draft:
+            member = self._membership.open_channel(channel_id, caller.user_id).member
+            message = self._history.stored_message(channel_id, seq)
+            if message.created.sender.id != caller.user_id and member.role != "owner":
+                raise ForbiddenError("Only its sender or an owner may delete a message.")
+            if message.deleted:
+                raise UnchangedError
+            deleted_at = rfc3339(now())
+            return Draft(
+                type="message.deleted",
+                sender=caller.as_sender(),
+                data=MessageDeletedData(target=seq),
+                writes=lambda _seq: _redaction(channel_id, message, deleted_at),
+            )
+
+        with suppress(UnchangedError):
+            self._log.append(channel_id, prepare)
+        # Also of one deleted before: the call that deleted it may not have come this far.
+        self._generations.cancel(channel_id, caller.user_id, reply_to=seq)
+
+
+def _redaction(channel_id: str, message: StoredMessage, deleted_at: str) -> list[Write]:
+    created, state = message.created, message.state
+    data = created.data.model_copy(update={"text": "", "metadata": None, "redacted": True})
+    writes = [
+        state.write(
+            channel_id,
+            {"text": None, "edited_at": None, "reactions": (), "deleted_at": deleted_at},
+        ),
+        UpdateWrite(
+            Table.CHAT_EVENTS,
+            keys.event_key(channel_id, created.seq),
+            Update(set={"data": stored_data(data)}),
+            Exists("channel_id"),
+        ),
+    ]
+    for edit_seq in state.edits:
+        edit = MessageEditedData(target=created.seq, text="", redacted=True)
+        writes.append(
+            UpdateWrite(
+                Table.CHAT_EVENTS,
+                keys.event_key(channel_id, edit_seq),
+                Update(set={"data": stored_data(edit)}),
+                Exists("channel_id"),
+            )
+        )
+    if created.client_message_id is not None:
+        writes.append(
+            UpdateWrite(
+                Table.CHAT_EVENTS,
+                keys.idempotency_marker_key(
+                    channel_id, created.sender.id, created.client_message_id
+                ),
+                Update(remove=("salt", "digest")),
+                Exists("channel_id"),
+            )
+        )
+    return writes

@@ -1,0 +1,105 @@
+"""Reading a channel: its messages as they stand, and its log."""
+
+from commons.dal import IRepository
+from commons.errors import InvalidRequestError, MalformedRequestError
+from commons.schemas import StoredModel
+from commons.schemas.caller import Caller
+from commons.schemas.event import Event, EventPage
+from commons.schemas.message import Message
+from commons.services.base import BaseService
+from commons.services.history import MAX_PAGE_BYTES, HistoryService
+from commons.services.log import LogService
+from commons.services.membership import MembershipService
+from rest_api.cursors import CursorCodec
+from rest_api.schemas import EventsQuery, MessagePage, MessagesQuery
+
+
+class _Start(StoredModel):
+    """Where a page begins, and the query that its list began with."""
+
+    at: int | None
+    before: int | None
+    after: int | None
+
+
+class ReadingService(BaseService):
+    """Pages for members. Five calls at most a page, whatever the log's length."""
+
+    def __init__(self, repository: IRepository | None = None, *, cursors: CursorCodec) -> None:
+        super().__init__(repository)
+        self._cursors = cursors
+        self._history = HistoryService(self.repository)
+        self._log = LogService(self.repository)
+        self._membership = MembershipService(self.repository)
+
+    def messages(self, channel_id: str, caller: Caller, query: MessagesQuery) -> MessagePage:
+        """The page that the query asks for; its cursor goes on in the same direction.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the caller is no member of it.
+            InvalidRequestError: `before` and `after` at once.
+            MalformedRequestError: a cursor of another list or query.
+        """
+        self._membership.open_channel(channel_id, caller.user_id)
+        start = self._start(channel_id, query)
+        ascending = start.after is not None
+        page = self._history.page(
+            channel_id,
+            limit=query.limit,
+            before=None if ascending else start.at,
+            after=start.at if ascending else None,
+        )
+        next_cursor = None
+        if page.more and page.items:
+            reached = start.model_copy(update={"at": page.items[-1 if ascending else 0].seq})
+            next_cursor = self._cursors.encode(_scope(channel_id), reached)
+        return MessagePage(items=page.items, next_cursor=next_cursor)
+
+    def message(self, channel_id: str, caller: Caller, seq: int) -> Message:
+        """One message as it stands.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the caller is no member of it.
+            MessageNotFoundError: no message has that number.
+        """
+        self._membership.open_channel(channel_id, caller.user_id)
+        return self._history.message(channel_id, seq)
+
+    def events(self, channel_id: str, caller: Caller, query: EventsQuery) -> EventPage:
+        """The log after a number; at most 1 MB of JSON.
+
+        Raises:
+            ChannelNotFoundError: no such channel, or the caller is no member of it.
+        """
+        self._membership.open_channel(channel_id, caller.user_id)
+        page = self._log.read(channel_id, after=query.after, limit=query.limit)
+        items = _that_fit(page.items)
+        if len(items) == len(page.items):
+            return page
+        return page.model_copy(update={"items": items, "has_more": True})
+
+    def _start(self, channel_id: str, query: MessagesQuery) -> _Start:
+        given = (query.before, query.after)
+        if query.cursor is not None:
+            position = self._cursors.decode(_scope(channel_id), query.cursor, _Start)
+            if given not in ((None, None), (position.before, position.after)):
+                raise MalformedRequestError("The cursor belongs to another query.")
+            return position
+        if None not in given:
+            raise InvalidRequestError.of("after", "cannot be combined with before")
+        at = query.before if query.after is None else query.after
+        return _Start(at=at, before=query.before, after=query.after)
+
+
+def _scope(channel_id: str) -> str:
+    return f"messages:{channel_id}"
+
+
+def _that_fit(events: list[Event]) -> list[Event]:
+    """The first of the events, one at least, up to a page's size."""
+    size = 0
+    for count, event in enumerate(events):
+        size += len(event.to_json().encode())
+        if count and size > MAX_PAGE_BYTES:
+            return events[:count]
+    return events

@@ -1,0 +1,31 @@
+"""What the REST API reads from its environment."""
+
+from commons.settings import CallbackSettings, TableSettings
+
+
+class Settings(TableSettings, CallbackSettings):
+    """Settings of the REST API.
+
+    Attributes:
+        allowed_origins: comma list of browsers' origins that may call; empty: none but our own.
+        allowed_models: comma list of what `modelId` may be; the first is the default.
+        cursor_secret_arn: the secret that signs cursors.
+        post_rate: posts a second a user, with bursts of twice as many; 0: unlimited.
+    """
+
+    allowed_origins: str = ""
+    allowed_models: str
+    cursor_secret_arn: str
+    post_rate: int = 0
+
+    @property
+    def origins(self) -> list[str]:
+        return _split(self.allowed_origins)
+
+    @property
+    def models(self) -> list[str]:
+        return _split(self.allowed_models)
+
+
+def _split(comma_list: str) -> list[str]:
+    return [part for item in comma_list.split(",") if (part := item.strip())]

@@ -1,0 +1,40 @@
+"""Lambda entry point of the REST API's authorizer."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from commons.auth.bearer import bearer_token
+from commons.auth.tokens import TokenVerifier
+from commons.errors import UnauthenticatedError
+from commons.observability import log, metrics, tracer
+from rest_authorizer.schemas import AuthorizerRequest, allowing
+from rest_authorizer.settings import Settings
+
+
+class _RefusedError(Exception):
+    """API Gateway answers 401 to exactly this word, and 500 to any other."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+@cache
+def token_verifier() -> TokenVerifier:
+    return TokenVerifier(Settings())
+
+
+@metrics.log_metrics
+@log.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
+@tracer.capture_lambda_handler(capture_response=False)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    request = AuthorizerRequest.model_validate(event)
+    try:
+        caller = token_verifier().verify(bearer_token(request.authorization))
+    except UnauthenticatedError:
+        log.info("refused")
+        raise _RefusedError from None
+    log.info("allowed")
+    return allowing(caller, request.method_arn)
