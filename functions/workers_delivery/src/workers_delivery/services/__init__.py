@@ -1,0 +1,1 @@
+"""Who gets which events, and how they are brought there."""

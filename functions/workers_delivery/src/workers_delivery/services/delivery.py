@@ -1,0 +1,258 @@
+"""From a batch of events to frames at every connection that listens."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Final
+
+from commons.dal import IRepository
+from commons.dynamodb.exceptions import RepositoryError
+from commons.observability import log, metrics
+from commons.realtime import frames
+from commons.realtime.broadcaster import IBroadcaster, Outcome, Post
+from commons.schemas.event import Event
+from commons.schemas.frames import UnsubscribedReason
+from commons.services.base import BaseService
+from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.connections import ConnectionsService
+from commons.services.log import LogService
+from workers_delivery.coalescing import Coalescer
+from workers_delivery.progress import Progress
+from workers_delivery.schemas import ParkedRange, ParkingReason
+from workers_delivery.services.audience import Audience, AudienceService, Listener, is_settling
+
+GATHER_SECONDS: Final = 8.0
+"""For the queries of all channels of a batch, which go side by side."""
+
+PUSH_SECONDS: Final = 10.0
+"""The retry budget of a push (CONTRACT, *Delivery*)."""
+
+TIDY_SECONDS: Final = 8.0
+"""For forgetting what is gone; what is left over answers 410 again."""
+
+_CHANNELS_AT_ONCE: Final = 16
+_PAGE: Final = 100
+
+type EventsBySeq = Mapping[int, Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a batch.
+
+    Attributes:
+        delivered: connections that took all of their frames.
+        stale: connections that were gone, and are forgotten.
+        failed: connections that took no more within the retry budget.
+        undelivered: what is to be parked.
+    """
+
+    delivered: int
+    stale: int
+    failed: int
+    undelivered: tuple[ParkedRange, ...]
+
+
+class DeliveryService(BaseService):
+    """Delivers events; raises for nothing that a batch may hold or a connection may do.
+
+    Args:
+        broadcaster: how frames reach connections.
+    """
+
+    def __init__(self, repository: IRepository | None = None, *, broadcaster: IBroadcaster) -> None:
+        super().__init__(repository)
+        self._broadcaster = broadcaster
+        self._connections = ConnectionsService(self.repository)
+        self._log = LogService(self.repository)
+        self._progress = Progress()
+        self._audiences = AudienceService(
+            self.repository,
+            connections=self._connections,
+            log=self._log,
+            progress=self._progress,
+        )
+        self._unsubscribing = ChannelBroadcastService(
+            self.repository, broadcaster=broadcaster, connections=self._connections
+        )
+        self._threads = ThreadPoolExecutor(_CHANNELS_AT_ONCE, thread_name_prefix="channel")
+
+    def deliver(self, events: Mapping[str, EventsBySeq]) -> Delivery:
+        """Delivers the events, by channel and number, to who listens.
+
+        Each connection gets one post, with the events of all its channels.
+        """
+        audiences, undelivered = self._gather(events)
+        coalescer = Coalescer(audiences)
+        by_connection = _by_connection(audiences)
+        outcome = self._broadcaster.send(
+            coalescer.posts(by_connection).values(),
+            budget_seconds=PUSH_SECONDS,
+            revalidate=lambda pending: self._revalidate(pending, audiences, coalescer),
+        )
+        self._note_progress(audiences, outcome)
+        undelivered += coalescer.oversized.values()
+        undelivered += _unreached(audiences, outcome)
+        undelivered += self._tidy(audiences, outcome)
+        metrics.add_metric(name="Delivered", unit="Count", value=outcome.delivered)
+        if outcome.gone:
+            metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
+        if outcome.failed:
+            metrics.add_metric(name="DeliveryFailed", unit="Count", value=len(outcome.failed))
+        return Delivery(
+            delivered=outcome.delivered,
+            stale=len(outcome.gone),
+            failed=len(outcome.failed),
+            undelivered=tuple(undelivered),
+        )
+
+    def redeliver(self, parked: ParkedRange) -> Delivery:
+        """Delivers a range of the log that was parked.
+
+        Raises:
+            RepositoryError: storage did not answer.
+        """
+        events: dict[int, Event] = {}
+        after = parked.from_seq - 1
+        while after < parked.to_seq:
+            page = self._log.read(
+                parked.channel_id, after=after, limit=min(_PAGE, parked.to_seq - after)
+            )
+            if not page.items:
+                break
+            events |= {event.seq: event for event in page.items}
+            after = page.items[-1].seq
+        return self.deliver({parked.channel_id: events} if events else {})
+
+    def _gather(
+        self, events: Mapping[str, EventsBySeq]
+    ) -> tuple[list[Audience], list[ParkedRange]]:
+        """The channels' audiences, read side by side; a channel that fails fails alone."""
+        gathering = {
+            channel_id: self._threads.submit(self._audiences.gather, channel_id, some)
+            for channel_id, some in events.items()
+            if some
+        }
+        wait(gathering.values(), timeout=GATHER_SECONDS)
+        audiences: list[Audience] = []
+        undelivered: list[ParkedRange] = []
+        for channel_id, future in gathering.items():
+            reason = _failure(future)
+            if reason is None:
+                audiences.append(future.result())
+            else:
+                seqs = events[channel_id].keys()
+                undelivered.append(_range(channel_id, seqs, reason))
+        return audiences, undelivered
+
+    def _revalidate(
+        self, pending: frozenset[str], audiences: Sequence[Audience], coalescer: Coalescer
+    ) -> Mapping[str, Post]:
+        """What connections that still wait are due now: nothing of a channel they were taken off.
+
+        Where storage does not answer, what they were due before.
+        """
+        due: dict[str, list[Listener]] = defaultdict(list)
+        for audience in audiences:
+            waiting = pending & audience.listeners.keys()
+            if not waiting:
+                continue
+            try:
+                waiting &= self._audiences.still_listening(audience)
+            except RepositoryError:
+                log.warning("subscriptions unread", channel_id=audience.channel_id)
+            for connection_id in waiting:
+                due[connection_id].append(audience.listeners[connection_id])
+        return coalescer.posts(due)
+
+    def _note_progress(self, audiences: Sequence[Audience], outcome: Outcome) -> None:
+        missed = outcome.gone | outcome.failed | outcome.unready
+        for audience in audiences:
+            last = audience.events[-1].seq
+            self._progress.note_channel(audience.channel_id, last)
+            for connection_id, listener in audience.listeners.items():
+                if connection_id not in missed and is_settling(listener.subscription):
+                    self._progress.note_subscription(listener.subscription, last)
+
+    def _tidy(self, audiences: Sequence[Audience], outcome: Outcome) -> list[ParkedRange]:
+        """Forgets connections that are gone, closes expired ones, ends what is over."""
+        expired = {each for audience in audiences for each in audience.expired}
+        chores = [
+            *(self._threads.submit(self._connections.forget, each) for each in outcome.gone),
+            *(self._threads.submit(self._close, each) for each in expired - outcome.gone),
+        ]
+        ending = {
+            audience.channel_id: self._threads.submit(self._end_subscriptions, audience)
+            for audience in audiences
+            if audience.deleted or audience.departed
+        }
+        wait([*chores, *ending.values()], timeout=TIDY_SECONDS)
+        for chore in chores:
+            # What fails here is met again: a dead connection at its next 410, an expired one too.
+            _failure(chore)
+        by_channel = {audience.channel_id: audience for audience in audiences}
+        return [
+            _range(channel_id, [event.seq for event in by_channel[channel_id].events], reason)
+            for channel_id, future in ending.items()
+            if (reason := _failure(future)) is not None
+        ]
+
+    def _close(self, connection_id: str) -> None:
+        self._broadcaster.delete_connection(connection_id)
+        self._connections.forget(connection_id)
+
+    def _end_subscriptions(self, audience: Audience) -> None:
+        """What REST does on removal and deletion, where it could not finish it."""
+        if audience.deleted:
+            self._say_unsubscribed(
+                audience, self._connections.remove_channel(audience.channel_id), "deleted"
+            )
+            return
+        for user_id in audience.departed:
+            if self._audiences.is_member(audience.channel_id, user_id):
+                continue
+            removed = self._connections.remove_user(audience.channel_id, user_id)
+            self._say_unsubscribed(audience, removed, "removed")
+
+    def _say_unsubscribed(
+        self, audience: Audience, connection_ids: Iterable[str], reason: UnsubscribedReason
+    ) -> None:
+        frame = frames.unsubscribed(audience.channel_id, reason)
+        self._unsubscribing.send_to_connections(connection_ids, frame)
+
+
+def _by_connection(audiences: Iterable[Audience]) -> dict[str, list[Listener]]:
+    listeners: dict[str, list[Listener]] = defaultdict(list)
+    for audience in audiences:
+        for connection_id, listener in audience.listeners.items():
+            listeners[connection_id].append(listener)
+    return listeners
+
+
+def _unreached(audiences: Iterable[Audience], outcome: Outcome) -> list[ParkedRange]:
+    """Channels none of whose connections could be reached: the callback API is down, not they."""
+    return [
+        _range(audience.channel_id, [event.seq for event in audience.events], "push")
+        for audience in audiences
+        if audience.listeners and audience.listeners.keys() <= outcome.failed
+    ]
+
+
+def _failure[T](future: Future[T]) -> ParkingReason | None:
+    """Why a future has no result. Of what it raised only the kind is logged: it may quote text."""
+    if not future.done() or future.cancelled():
+        future.cancel()
+        return "storage"
+    error = future.exception()
+    if error is None:
+        return None
+    log.error("part of a batch failed", error=type(error).__name__)
+    return "storage" if isinstance(error, RepositoryError) else "internal"
+
+
+def _range(channel_id: str, seqs: Iterable[int], reason: ParkingReason) -> ParkedRange:
+    numbers = list(seqs)
+    return ParkedRange(
+        channel_id=channel_id, from_seq=min(numbers), to_seq=max(numbers), reason=reason
+    )
