@@ -81,6 +81,16 @@ fi
 if ! works uv; then
     say "uv is at $uv: add its folder to PATH to run 'uv run poe ...' yourself."
 fi
+# uv looks for interpreters in fewer places than a shell does; what it does not find it downloads.
+wanted=$(cat .python-version)
+if ! "$uv" python find --system --no-python-downloads "$wanted" >/dev/null 2>&1; then
+    for python in $(pythons); do
+        if "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$wanted')"; then
+            export UV_PYTHON="$python"
+            break
+        fi
+    done
+fi
 started=$(date +%s)
 say "Syncing the environment with uv $("$uv" --version | cut -d ' ' -f 2)"
 if ! "$uv" sync --locked --quiet >&2; then

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def sync_environment(log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         synced = subprocess.run(
-            [uv(), "sync", "--only-group", "emulator", "--locked"],
+            [uv(), "sync", "--only-group", "emulator", "--locked", "--python", sys.executable],
             cwd=ROOT,
             env=environment,
             stdout=output,
