@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from devstack import aws_deployment
@@ -128,6 +130,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         print(f"\nerror: {reasons}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError, httpx.HTTPError) as error:
+        print(f"\nerror: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

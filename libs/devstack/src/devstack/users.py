@@ -28,7 +28,10 @@ class Users:
         """Creates the user unless there is one of that name."""
         with contextlib.suppress(self._cognito.exceptions.UsernameExistsException):
             self._cognito.admin_create_user(
-                UserPoolId=self._pool_id, Username=user, MessageAction="SUPPRESS"
+                UserPoolId=self._pool_id,
+                Username=user,
+                TemporaryPassword=self._password(),
+                MessageAction="SUPPRESS",
             )
         self._cognito.admin_set_user_password(
             UserPoolId=self._pool_id, Username=user, Password=self._password(), Permanent=True
