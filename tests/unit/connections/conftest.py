@@ -54,18 +54,31 @@ def traces(repository: InMemoryRepository, connection_id: str, user_id: str) -> 
 
 
 @pytest.fixture
-def repository() -> InMemoryRepository:
-    return InMemoryRepository()
-
-
-@pytest.fixture
 def probe() -> Probe:
     return Probe()
 
 
+@dataclass
+class Clock:
+    """Epoch milliseconds that pass when a test says so."""
+
+    milliseconds: int = field(default_factory=epoch_milliseconds)
+
+    def __call__(self) -> int:
+        return self.milliseconds
+
+    def advance(self, *, seconds: float) -> None:
+        self.milliseconds += int(seconds * 1000)
+
+
 @pytest.fixture
-def connections(repository: InMemoryRepository, probe: Probe) -> ConnectionsService:
-    return ConnectionsService(repository, probe=probe)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def connections(repository: InMemoryRepository, probe: Probe, clock: Clock) -> ConnectionsService:
+    return ConnectionsService(repository, probe=probe, clock=clock)
 
 
 @pytest.fixture

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from commons.dal.memory import InMemoryRepository
@@ -15,7 +13,7 @@ from commons.services.connections import (
     ConnectionsService,
 )
 
-from .conftest import CHANNEL, Join, Probe, caller, minutes_ago, partition, traces
+from .conftest import CHANNEL, Clock, Join, Probe, caller, minutes_ago, partition, traces
 
 
 def fill(connections: ConnectionsService, count: int, *, minutes: float = 5) -> None:
@@ -114,11 +112,11 @@ def test_a_connection_counts_for_nobody_three_hours_after_connecting(
 
 
 def test_an_expired_connection_is_not_found_and_its_subscription_does_not_count(
-    connections: ConnectionsService, join: Join
+    connections: ConnectionsService, join: Join, clock: Clock
 ) -> None:
     join("alice", CHANNEL)
-    connections.register("c1", caller(seconds=1), connected_at=minutes_ago(0), channels=[CHANNEL])
-    time.sleep(1.1)
+    connections.register("c1", caller(seconds=60), connected_at=minutes_ago(0), channels=[CHANNEL])
+    clock.advance(seconds=61)
     assert connections.find("c1") is None
     assert connections.subscriptions(CHANNEL) == []
     assert len(connections.subscriptions(CHANNEL, include_expired=True)) == 1
@@ -169,8 +167,8 @@ def test_a_connection_whose_handshake_may_still_run_is_not_taken_for_gone(
     assert probe.asked == []
 
 
-def test_expired_connections_do_not_count(connections: ConnectionsService) -> None:
+def test_expired_connections_do_not_count(connections: ConnectionsService, clock: Clock) -> None:
     for number in range(MAX_CONNECTIONS):
-        connections.register(f"old-{number}", caller(seconds=1), connected_at=minutes_ago(0))
-    time.sleep(1.1)
+        connections.register(f"old-{number}", caller(seconds=60), connected_at=minutes_ago(0))
+    clock.advance(seconds=61)
     connections.register("c1", caller(), connected_at=minutes_ago(0))

@@ -60,6 +60,17 @@ def test_who_was_removed_is_refused_though_subscribed_before(
         connections.subscribe(reread(connections), CHANNEL)
 
 
+def test_a_deleted_channel_takes_no_subscription_though_its_member_rows_are_still_there(
+    connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
+) -> None:
+    repository.put(Table.CHANNELS, {**keys.channel_key(CHANNEL), "deleted": True})
+    with pytest.raises(ChannelNotFoundError):
+        connections.subscribe(connection, CHANNEL)
+    with pytest.raises(ChannelNotFoundError):
+        connections.register("c2", caller(), connected_at=minutes_ago(1), channels=[CHANNEL])
+    assert connections.subscriptions(CHANNEL) == []
+
+
 def test_a_connection_that_was_forgotten_meanwhile_cannot_subscribe(
     connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
 ) -> None:

@@ -7,6 +7,7 @@ from pydantic import Field
 from commons import keys
 from commons.dal import Item
 from commons.schemas.base import StoredModel
+from commons.schemas.caller import Caller
 
 MAX_CHANNELS: Final = 50
 """Channels a connection may be subscribed to."""
@@ -58,6 +59,9 @@ class Connection(StoredModel):
     connected_at: int
     channels: frozenset[str] = frozenset()
     typing: dict[str, "TypingMark"] = Field(default_factory=dict)
+
+    def as_caller(self) -> Caller:
+        return Caller(user_id=self.user_id, name=self.name, expires_at=self.token_expires_at)
 
     def subscription(
         self,

@@ -1,13 +1,13 @@
 """Open connections, and the channels they are subscribed to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import batched
 from typing import Final, Protocol
 
 from commons import keys
-from commons.clock import epoch_milliseconds, epoch_seconds
+from commons.clock import epoch_milliseconds
 from commons.dal import (
     Compare,
     Condition,
@@ -26,6 +26,7 @@ from commons.dal import (
     UpdateWrite,
     Write,
     all_of,
+    any_of,
 )
 from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
 from commons.errors import (
@@ -50,12 +51,13 @@ HANDSHAKE_MILLISECONDS: Final = 10_000
 """While its handshake runs the gateway calls a connection gone."""
 
 _PROBES_AT_ONCE: Final = 16
-_PAIRS: Final = 49
-"""A transaction has 100 writes: two for each of these, and one for the connection."""
+_AT_ONCE: Final = 33
+"""Subscriptions in a transaction of 100 writes: three for each, and one for the connection."""
 
 _TRIES: Final = 4
 _IS_THERE: Final = Exists("channel_id")
 _IS_FREE: Final = NotExists("channel_id")
+_IS_NOT_DELETED: Final = any_of(NotExists("deleted"), Compare("deleted", "=", False))
 
 
 class IConnectionProbe(Protocol):
@@ -86,6 +88,7 @@ class ConnectionsService(BaseService):
 
     Args:
         probe: asked which connections of a user at the cap are gone; without it none are found.
+        clock: epoch milliseconds.
     """
 
     def __init__(
@@ -93,9 +96,11 @@ class ConnectionsService(BaseService):
         repository: IRepository | None = None,
         *,
         probe: IConnectionProbe | None = None,
+        clock: Callable[[], int] = epoch_milliseconds,
     ) -> None:
         super().__init__(repository)
         self._probe = probe
+        self._clock = clock
 
     def register(
         self,
@@ -124,11 +129,11 @@ class ConnectionsService(BaseService):
             user_id=caller.user_id,
             name=caller.name,
             token_expires_at=caller.expires_at,
-            expires_at=_expiry(caller, connected_at),
+            expires_at=connection_expiry(caller, connected_at),
             connected_at=connected_at,
             channels=frozenset(channels),
         )
-        if connection.expires_at <= epoch_seconds():
+        if connection.expires_at <= self._seconds():
             raise UnauthenticatedError("The token has expired.")
         if len(connection.channels) > MAX_CHANNELS:
             raise InvalidRequestError.of("channels", f"at most {MAX_CHANNELS}")
@@ -147,7 +152,18 @@ class ConnectionsService(BaseService):
         if item is None:
             return None
         connection = Connection.model_validate(item)
-        return connection if connection.expires_at > epoch_seconds() else None
+        return connection if connection.expires_at > self._seconds() else None
+
+    def require(self, connection_id: str) -> Connection:
+        """As `find`.
+
+        Raises:
+            ConnectionEndedError: instead of None.
+        """
+        connection = self.find(connection_id)
+        if connection is None:
+            raise ConnectionEndedError
+        return connection
 
     def subscribe(
         self, connection: Connection, channel_id: str, *, state: SubscriptionState = "live"
@@ -160,15 +176,15 @@ class ConnectionsService(BaseService):
             ConnectionEndedError: it was forgotten meanwhile.
         """
         subscription = connection.subscription(
-            channel_id, state=state, live_since=epoch_milliseconds() if state == "live" else None
+            channel_id, state=state, live_since=self._clock() if state == "live" else None
         )
         known = channel_id in connection.channels
         for _ in range(_TRIES):
             try:
                 self.repository.transact(_subscribing(subscription, known=known))
             except TransactionCanceledError as error:
-                holder, row, member = error.reasons
-                if member.condition_failed:
+                holder, row, *rights = error.reasons
+                if any(right.condition_failed for right in rights):
                     raise ChannelNotFoundError from None
                 if holder.condition_failed and holder.item is None:
                     raise ConnectionEndedError from None
@@ -188,7 +204,7 @@ class ConnectionsService(BaseService):
             ChannelNotFoundError: the subscription was removed meanwhile.
         """
         live = subscription.model_copy(
-            update={"state": "live", "live_after": live_after, "live_since": epoch_milliseconds()}
+            update={"state": "live", "live_after": live_after, "live_since": self._clock()}
         )
         try:
             self.repository.put(Table.CONNECTIONS, live.to_item(), condition=_IS_THERE)
@@ -208,7 +224,7 @@ class ConnectionsService(BaseService):
     ) -> list[Subscription]:
         """The channel's subscriptions: one consistent query, one call a MB (some 3,000 rows)."""
         query = Query(table=Table.CONNECTIONS, partition=channel_id, consistent=True)
-        moment = epoch_seconds()
+        moment = self._seconds()
         rows = map(Subscription.model_validate, self.repository.iterate(query))
         return [
             row
@@ -228,8 +244,8 @@ class ConnectionsService(BaseService):
     def remove_user(self, channel_id: str, user_id: str) -> list[str]:
         """Ends the user's subscriptions to the channel.
 
-        Call it once the member row is gone: a subscription that races is then either refused or
-        seen here.
+        Call it once the member row is gone: a subscription that races is either refused by that
+        or seen here.
 
         Returns:
             The connections that were subscribed.
@@ -237,12 +253,15 @@ class ConnectionsService(BaseService):
         return self._remove_all(channel_id, SortPrefix(keys.subscription_prefix(user_id)))
 
     def remove_channel(self, channel_id: str) -> list[str]:
-        """Ends every subscription to the channel, once its member rows are gone.
+        """Ends every subscription to the channel, once it is marked as deleted.
 
         Returns:
             The connections that were subscribed.
         """
         return self._remove_all(channel_id, None)
+
+    def _seconds(self) -> int:
+        return self._clock() // 1000
 
     def _claim_place(self, connection: Connection) -> None:
         """Counts itself in before it counts: of two that race for the last place none slips by."""
@@ -267,7 +286,7 @@ class ConnectionsService(BaseService):
             consistent=True,
         )
         rows = map(UserConnection.model_validate, self.repository.iterate(query))
-        moment = epoch_seconds()
+        moment = self._seconds()
         return [
             row
             for row in rows
@@ -278,7 +297,7 @@ class ConnectionsService(BaseService):
         """Forgets those of the connections that are gone, and says how many those were."""
         if self._probe is None:
             return 0
-        connected_before = epoch_milliseconds() - HANDSHAKE_MILLISECONDS
+        connected_before = self._clock() - HANDSHAKE_MILLISECONDS
         settled = [
             connection.connection_id
             for connection in connections
@@ -295,14 +314,14 @@ class ConnectionsService(BaseService):
         return len(gone)
 
     def _write_new(self, connection: Connection) -> None:
-        """Its row and its subscriptions; all 50 take a second transaction."""
+        """Its row and its subscriptions; more than 33 take a second transaction."""
         new: Item = {
             **connection.model_dump(exclude_none=True, exclude={"channels", "typing"}),
             **keys.connection_key(connection.connection_id),
             "channel_count": 0,
             "ttl": connection.expires_at,
         }
-        first, *rest = list(batched(sorted(connection.channels), _PAIRS)) or [()]
+        first, *rest = list(batched(sorted(connection.channels), _AT_ONCE)) or [()]
         if first:
             new |= {"channels": frozenset(first), "channel_count": len(first)}
         self._write_subscriptions(connection, first, PutWrite(Table.CONNECTIONS, new))
@@ -315,12 +334,12 @@ class ConnectionsService(BaseService):
     def _write_subscriptions(
         self, connection: Connection, channels: Iterable[str], holder: Write
     ) -> None:
-        moment = epoch_milliseconds()
+        moment = self._clock()
         writes = [holder]
         for channel_id in channels:
             row = connection.subscription(channel_id, state="live", live_since=moment)
             writes.append(PutWrite(Table.CONNECTIONS, row.to_item()))
-            writes.append(_is_member(row))
+            writes += _may_subscribe(row)
         try:
             self.repository.transact(writes)
         except TransactionCanceledError:
@@ -360,7 +379,7 @@ class ConnectionsService(BaseService):
 
     def _remove(self, rows: Sequence[Subscription]) -> None:
         """Takes each row away, and its channel from its connection."""
-        for some in batched(rows, _PAIRS):
+        for some in batched(rows, _AT_ONCE):
             writes = [write for row in some for write in _unsubscribing(row)]
             try:
                 self.repository.transact(writes)
@@ -377,7 +396,7 @@ class ConnectionsService(BaseService):
                 self.repository.delete(Table.CONNECTIONS, _key(row))
 
 
-def _expiry(caller: Caller, connected_at: int) -> int:
+def connection_expiry(caller: Caller, connected_at: int) -> int:
     return min(caller.expires_at, connected_at // 1000 + CONNECTION_SECONDS)
 
 
@@ -395,14 +414,16 @@ def _update_connection(
     return UpdateWrite(Table.CONNECTIONS, keys.connection_key(connection_id), update, condition)
 
 
-def _is_member(row: Subscription) -> Write:
-    return ConditionCheck(
-        Table.CHANNELS, keys.member_key(row.channel_id, row.user_id), Exists("pk")
-    )
+def _may_subscribe(row: Subscription) -> list[Write]:
+    """The user is a member and the channel not deleted: its member rows outlive it for a while."""
+    return [
+        ConditionCheck(Table.CHANNELS, keys.member_key(row.channel_id, row.user_id), Exists("pk")),
+        ConditionCheck(Table.CHANNELS, keys.channel_key(row.channel_id), _IS_NOT_DELETED),
+    ]
 
 
 def _subscribing(row: Subscription, *, known: bool) -> list[Write]:
-    """The connection, the subscription, the membership: in this order."""
+    """The connection, the subscription, the rights: in this order."""
     holder: Write
     if known:
         holder = ConditionCheck(
@@ -417,7 +438,7 @@ def _subscribing(row: Subscription, *, known: bool) -> list[Write]:
     return [
         holder,
         PutWrite(Table.CONNECTIONS, row.to_item(), _IS_THERE if known else _IS_FREE),
-        _is_member(row),
+        *_may_subscribe(row),
     ]
 
 

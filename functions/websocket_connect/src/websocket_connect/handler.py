@@ -1,0 +1,102 @@
+"""Answers a WebSocket handshake."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from commons.dynamodb.exceptions import StorageBusyError
+from commons.errors import ChatError, ForbiddenError, TooManyRequestsError, UnauthenticatedError
+from commons.observability import log, metrics, tracer
+from commons.realtime.edge import (
+    SocketEvent,
+    SocketResponse,
+    failure_site,
+    is_message,
+    refuse_message,
+)
+from commons.schemas.caller import Caller
+from commons.services.connections import ConnectionsService
+from websocket_connect.gateway import ApiGatewayProbe
+from websocket_connect.schemas import Handshake
+from websocket_connect.services.admission import AdmissionService
+from websocket_connect.settings import ConnectSettings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from commons.auth.tokens import TokenVerifier
+
+_OK: Final = 200
+_STATUSES: Final = frozenset(
+    {UnauthenticatedError.status, ForbiddenError.status, TooManyRequestsError.status}
+)
+
+
+@cache
+def settings() -> ConnectSettings:
+    return ConnectSettings()
+
+
+@cache
+def token_verifier() -> "TokenVerifier":
+    # `cryptography` costs as much as all the rest, and a handshake with a ticket never needs it.
+    from commons.auth.tokens import TokenVerifier  # noqa: PLC0415
+
+    return TokenVerifier(settings())
+
+
+def verify_token(token: str) -> Caller:
+    return token_verifier().verify(token)
+
+
+@cache
+def admission_service() -> AdmissionService:
+    probe = ApiGatewayProbe(settings().websocket_callback_url)
+    return AdmissionService(
+        verify_token=verify_token,
+        allow_token_in_query=settings().allow_token_in_query,
+        allowed_origins=settings().origins,
+        connections=ConnectionsService(probe=probe),
+    )
+
+
+@metrics.log_metrics
+@log.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+def lambda_handler(event: SocketEvent, _context: "LambdaContext") -> SocketResponse:
+    if is_message(event):
+        return refuse_message(event)
+    return {"statusCode": answer_handshake(event)}
+
+
+def answer_handshake(event: SocketEvent) -> int:
+    """The status: 200, 401, 403 or 429."""
+    handshake = read_handshake(event)
+    details: dict[str, object] = {"connection_id": handshake.connection_id}
+    log.set_correlation_id(event["requestContext"]["requestId"])
+    try:
+        connection = admission_service().admit(handshake)
+    except ChatError as error:
+        status = error.status if error.status in _STATUSES else ForbiddenError.status
+        log.info("handshake refused", extra=details | {"status": status, "reason": error.code})
+    except StorageBusyError:
+        status = TooManyRequestsError.status
+        log.warning("handshake refused", extra=details | {"status": status})
+    except Exception as error:  # noqa: BLE001 - what leaves here may be sent to the client
+        status = 500
+        failure = {"error": type(error).__name__, "site": failure_site(error)}
+        log.error("handshake failed", extra=details | failure)
+    else:
+        status = _OK
+        log.info("handshake admitted", extra=details | {"user_id": connection.user_id})
+    return status
+
+
+def read_handshake(event: SocketEvent) -> Handshake:
+    context = event["requestContext"]
+    headers = event.get("headers") or {}
+    return Handshake(
+        connection_id=context["connectionId"],
+        connected_at=context["connectedAt"],
+        headers={name.lower(): value for name, value in headers.items()},
+        query=event.get("queryStringParameters") or {},
+    )

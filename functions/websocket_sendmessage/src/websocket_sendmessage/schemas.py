@@ -1,0 +1,11 @@
+"""The frame `sendmessage`."""
+
+from typing import Literal
+
+from commons.schemas.frames_in import ChannelId, ClientFrame
+from commons.schemas.message import PostMessage
+
+
+class SendMessage(ClientFrame, PostMessage):
+    action: Literal["sendmessage"]
+    channel_id: ChannelId

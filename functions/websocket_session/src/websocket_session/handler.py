@@ -1,0 +1,211 @@
+"""Serves every action but `sendmessage`."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from commons.clock import rfc3339
+from commons.observability import log, metrics, tracer
+from commons.realtime.broadcaster import Broadcaster
+from commons.realtime.edge import (
+    NoSuchActionError,
+    ReceivedFrame,
+    SocketEvent,
+    SocketResponse,
+    serve_message,
+)
+from commons.schemas.base import BaseSchema
+from commons.schemas.caller import Caller
+from commons.schemas.connection import Connection
+from commons.schemas.frames import AckFrame, PongFrame, SyncFrame
+from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.connections import ConnectionsService
+from commons.services.generations import GenerationsService
+from commons.services.read_marks import ReadMarksService
+from websocket_session.schemas import (
+    DEFAULT_EVENTS,
+    Authenticate,
+    Cancel,
+    Ping,
+    Read,
+    Subscribe,
+    Sync,
+    Typing,
+    Unsubscribe,
+)
+from websocket_session.services.catch_up import CatchUpService
+from websocket_session.services.heads import HeadsService
+from websocket_session.services.renewal import RenewalService
+from websocket_session.services.replay import ReplayService
+from websocket_session.services.typing import TypingService
+from websocket_session.settings import SessionSettings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from commons.auth.tokens import TokenVerifier
+
+
+@cache
+def settings() -> SessionSettings:
+    return SessionSettings()
+
+
+@cache
+def token_verifier() -> "TokenVerifier":
+    # `cryptography` costs as much as all the rest, and only `authenticate` needs it.
+    from commons.auth.tokens import TokenVerifier  # noqa: PLC0415
+
+    return TokenVerifier(settings())
+
+
+def verify_token(token: str) -> Caller:
+    return token_verifier().verify(token)
+
+
+@cache
+def broadcaster() -> Broadcaster:
+    return Broadcaster(settings().websocket_callback_url)
+
+
+@cache
+def connections_service() -> ConnectionsService:
+    return ConnectionsService()
+
+
+@cache
+def broadcast_service() -> ChannelBroadcastService:
+    return ChannelBroadcastService(broadcaster=broadcaster())
+
+
+@cache
+def replay_service() -> ReplayService:
+    return ReplayService(broadcaster=broadcaster())
+
+
+@cache
+def catch_up_service() -> CatchUpService:
+    return CatchUpService()
+
+
+@cache
+def typing_service() -> TypingService:
+    return TypingService(broadcasts=broadcast_service())
+
+
+@cache
+def read_marks_service() -> ReadMarksService:
+    return ReadMarksService(broadcasts=broadcast_service())
+
+
+@cache
+def generations_service() -> GenerationsService:
+    return GenerationsService()
+
+
+@cache
+def renewal_service() -> RenewalService:
+    return RenewalService(verify_token=verify_token)
+
+
+@cache
+def heads_service() -> HeadsService:
+    return HeadsService()
+
+
+@metrics.log_metrics
+@log.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+def lambda_handler(event: SocketEvent, _context: "LambdaContext") -> SocketResponse:
+    return serve_message(
+        event,
+        serve_action,
+        connection_of=connections_service().require,
+        close=lambda connection_id: broadcaster().delete_connection(connection_id),
+    )
+
+
+def serve_action(frame: ReceivedFrame, connection: Connection) -> BaseSchema | None:
+    action = _ACTIONS.get(frame.action or "")
+    if action is None:
+        raise NoSuchActionError
+    return action(frame, connection)
+
+
+def subscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame | None:
+    request = frame.parse(Subscribe)
+    if request.after is not None:
+        replay_service().subscribe(
+            connection, request.channel_id, after=request.after, request_id=request.request_id
+        )
+        return None
+    connections_service().subscribe(connection, request.channel_id)
+    return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
+
+
+def unsubscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame:
+    request = frame.parse(Unsubscribe)
+    connections_service().unsubscribe(connection, request.channel_id)
+    return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
+
+
+def sync(frame: ReceivedFrame, connection: Connection) -> SyncFrame:
+    request = frame.parse(Sync)
+    page = catch_up_service().frame_page(
+        request.channel_id,
+        connection.user_id,
+        after=request.after,
+        limit=request.limit or DEFAULT_EVENTS,
+    )
+    return SyncFrame(
+        request_id=request.request_id,
+        channel_id=request.channel_id,
+        items=page.items,
+        last_seq=page.last_seq,
+        has_more=page.has_more,
+    )
+
+
+def typing(frame: ReceivedFrame, connection: Connection) -> None:
+    request = frame.parse(Typing)
+    typing_service().set(connection, request.channel_id, typing=request.typing)
+
+
+def read(frame: ReceivedFrame, connection: Connection) -> AckFrame:
+    request = frame.parse(Read)
+    read_marks_service().mark(request.channel_id, connection.as_caller(), request.seq)
+    return AckFrame(request_id=request.request_id, channel_id=request.channel_id, seq=request.seq)
+
+
+def cancel(frame: ReceivedFrame, connection: Connection) -> AckFrame:
+    request = frame.parse(Cancel)
+    generations_service().cancel(request.channel_id, connection.user_id, request.reply_to)
+    return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
+
+
+def authenticate(frame: ReceivedFrame, connection: Connection) -> AckFrame:
+    request = frame.parse(Authenticate)
+    caller = renewal_service().renew(connection, request.token)
+    return AckFrame(
+        request_id=request.request_id,
+        expires_at=rfc3339(datetime.fromtimestamp(caller.expires_at, UTC)),
+    )
+
+
+def ping(frame: ReceivedFrame, connection: Connection) -> PongFrame:
+    request = frame.parse(Ping)
+    heads = heads_service().of(connection) if request.heads else None
+    return PongFrame(request_id=request.request_id, heads=heads)
+
+
+_ACTIONS: Final[Mapping[str, Callable[[ReceivedFrame, Connection], BaseSchema | None]]] = {
+    "subscribe": subscribe,
+    "unsubscribe": unsubscribe,
+    "sync": sync,
+    "typing": typing,
+    "read": read,
+    "cancel": cancel,
+    "authenticate": authenticate,
+    "ping": ping,
+}
