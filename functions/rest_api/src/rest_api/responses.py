@@ -31,6 +31,15 @@ def json_response(
     )
 
 
+def html_response(page: str) -> Response[str]:
+    return Response(
+        status_code=200,
+        content_type="text/html; charset=utf-8",
+        body=page,
+        headers={"X-Content-Type-Options": "nosniff"},
+    )
+
+
 def accepted() -> Response[str]:
     """What was asked for happens later; there is nothing to say about it yet."""
     return Response(status_code=202, content_type=JSON, headers=dict(_ALWAYS), body="{}")

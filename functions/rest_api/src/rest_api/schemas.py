@@ -2,7 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from commons.schemas import BaseSchema
 from commons.schemas.channel import AgentChanges, Channel, Member
@@ -24,8 +30,8 @@ def _decimal(value: object) -> object:
     return value
 
 
-Limit = Annotated[int, BeforeValidator(_decimal), Field(strict=True, ge=1, le=MAX_LIMIT)]
-QuerySeq = Annotated[int, BeforeValidator(_decimal), Field(strict=True, ge=0, le=10**12)]
+Limit = Annotated[int, Field(strict=True, ge=1, le=MAX_LIMIT), BeforeValidator(_decimal)]
+QuerySeq = Annotated[int, Field(strict=True, ge=0, le=10**12), BeforeValidator(_decimal)]
 
 
 class Health(BaseSchema):
@@ -91,7 +97,7 @@ class EventsQuery(BaseSchema):
 class CursorPage(BaseSchema):
     """A page of a list; `nextCursor` is null at the end, and always there."""
 
-    next_cursor: str | None
+    next_cursor: Annotated[str | None, WithJsonSchema({"type": ["string", "null"]})]
 
     @model_serializer(mode="wrap")
     def _with_next_cursor(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

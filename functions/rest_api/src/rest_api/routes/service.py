@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
 from rest_api.composition import Services
 from rest_api.requests import caller_of
-from rest_api.responses import JSON, json_response
+from rest_api.responses import JSON, html_response, json_response
 from rest_api.schemas import Health, Me
 from rest_api.version import VERSION
 
@@ -27,19 +27,19 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
     @app.get("/openapi.json")
     def get_openapi() -> Response[str]:
-        return Response(status_code=200, content_type=JSON, body=_description())
+        return Response(status_code=200, content_type=JSON, body=_packaged("openapi.json"))
 
     @app.get("/swagger")
     def get_swagger() -> Response[str]:
-        return Response(
-            status_code=200,
-            content_type="text/html; charset=utf-8",
-            body=_swagger_page(),
-        )
+        return html_response(_swagger_page())
+
+    @app.get("/")
+    def get_web_client() -> Response[str]:
+        return html_response(_packaged("web/index.html"))
 
 
-def _description() -> str:
-    return files("rest_api").joinpath("openapi.json").read_text(encoding="utf-8")
+def _packaged(path: str) -> str:
+    return files("rest_api").joinpath(path).read_text(encoding="utf-8")
 
 
 def _swagger_page() -> str:
@@ -50,7 +50,7 @@ def _swagger_page() -> str:
 
     assets = files("aws_lambda_powertools.event_handler.openapi.swagger_ui")
     return generate_swagger_html(
-        spec=_description().replace("</", "<\\/"),
+        spec=_packaged("openapi.json").replace("</", "<\\/"),
         swagger_js=assets.joinpath("swagger-ui-bundle.min.js").read_text(encoding="utf-8"),
         swagger_css=assets.joinpath("swagger-ui.min.css").read_text(encoding="utf-8"),
         swagger_base_url="",

@@ -1,0 +1,305 @@
+"""Puts the OpenAPI document together from the operations and the schemas."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+from commons.schemas.event import EVENT_ADAPTER
+from commons.schemas.problem import Problem
+from commons.schemas.types import MAX_TEXT
+from rest_api.description import examples
+from rest_api.description.operation import Body, JsonObject, Operation, Success
+from rest_api.description.operations import OPERATIONS
+from rest_api.version import VERSION
+
+_REF: Final = "#/components/schemas/{model}"
+
+_TAGS: Final = {
+    "Channels": "Where people talk, and the agent's settings there.",
+    "Members": "Who is in a channel, in which role.",
+    "Messages": "Messages as they stand: edits, reactions and deletions applied.",
+    "Agent": "Replies of the agent.",
+    "Log": "Everything that happened in a channel, in order.",
+    "Service": "The API itself, and who is calling.",
+}
+
+_PATH_PARAMETERS: Final[dict[str, JsonObject]] = {
+    "channelId": {
+        "description": "The channel's id.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"},
+        "example": examples.CHANNEL_ID,
+    },
+    "userId": {
+        "description": "The user's id.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:@|+-]{1,128}$"},
+        "example": "bob",
+    },
+    "seq": {
+        "description": "The message's number.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 10**12 - 1},
+        "example": 12,
+    },
+    "emoji": {
+        "description": "1 to 32 code points, percent-encoded.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 32},
+        "example": "👍",
+    },
+}
+
+_QUERY_DESCRIPTIONS: Final = {
+    "limit": "How many at most.",
+    "cursor": "The `nextCursor` of the page before.",
+    "before": "Only what is older than this number.",
+    "after": "Only what is newer than this number.",
+}
+
+_ERROR_DESCRIPTIONS: Final = {
+    400: "The request cannot be read: malformed JSON, or a cursor of another list.",
+    401: "No valid token.",
+    403: "A member without the role.",
+    404: "Unknown, or a channel that the caller is no member of.",
+    409: "The state does not allow it.",
+    413: "The body or a field is too large.",
+    415: "The body is not JSON.",
+    422: "A field or parameter is wrong, or unknown.",
+    429: "Too many requests; `Retry-After` says when to try again.",
+}
+
+
+class _RequestSchemas(GenerateJsonSchema):
+    """Schemas of what comes in: null means absent, unknown fields are refused."""
+
+
+class _AnswerSchemas(GenerateJsonSchema):
+    """Schemas of what goes out: never null, and fields may be added at any time."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def as_json() -> str:
+    return json.dumps(build(), ensure_ascii=False, indent=1) + "\n"
+
+
+def build() -> JsonObject:
+    paths: JsonObject = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Chat",
+            "version": VERSION,
+            "summary": "Group chat with AI agents.",
+            "description": "Errors are RFC 9457 problems; docs/problems.md explains each `type`. "
+            "Times are RFC 3339 in UTC with milliseconds. A field without a value is left out. "
+            "Clients ignore fields and event types that they do not know.",
+            "license": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
+        },
+        "servers": [{"url": ".", "description": "Where this document is served."}],
+        "security": [{"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+            "responses": {
+                _error_name(status): _error(status)
+                for status in sorted({each for one in OPERATIONS for each in one.statuses})
+            },
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _operation(operation: Operation) -> JsonObject:
+    described: JsonObject = {
+        "operationId": operation.operation_id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if not operation.has_token:
+        described["security"] = []
+    if parameters := _parameters(operation):
+        described["parameters"] = parameters
+    if operation.request is not None:
+        described["requestBody"] = {
+            "required": operation.request.required,
+            "content": {"application/json": _media(operation.request)},
+        }
+    described["responses"] = {
+        **{str(success.status): _success(success) for success in operation.successes},
+        **{
+            str(status): {"$ref": f"#/components/responses/{_error_name(status)}"}
+            for status in operation.statuses
+        },
+    }
+    return described
+
+
+def _parameters(operation: Operation) -> list[JsonObject]:
+    names = re.findall(r"{(\w+)}", operation.path)
+    parameters = [
+        {"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in names
+    ]
+    if operation.query is not None:
+        properties = _definitions([operation.query], _AnswerSchemas)[operation.query.__name__]
+        for name, schema in properties["properties"].items():
+            parameters.append(
+                {
+                    "name": name,
+                    "in": "query",
+                    "description": _QUERY_DESCRIPTIONS[name],
+                    "schema": schema,
+                }
+            )
+    return [*parameters, *operation.headers]
+
+
+def _success(success: Success) -> JsonObject:
+    described: JsonObject = {"description": success.description}
+    if success.headers:
+        described["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in success.headers.items()
+        }
+    if success.body is not None:
+        described["content"] = {success.media_type: _media(success.body)}
+    elif success.media_type == "text/html":
+        described["content"] = {
+            "text/html": {"schema": {"type": "string"}, "example": "<!doctype html>"}
+        }
+    return described
+
+
+def _media(body: Body) -> JsonObject:
+    name = body.schema if isinstance(body.schema, str) else body.schema.__name__
+    return {"schema": {"$ref": _REF.format(model=name)}, "example": body.example}
+
+
+def _error_name(status: int) -> str:
+    kind: str = examples.PROBLEMS[status]["type"].rpartition(":")[2]
+    return "".join(word.title() for word in kind.split("-"))
+
+
+def _error(status: int) -> JsonObject:
+    described: JsonObject = {
+        "description": _ERROR_DESCRIPTIONS[status],
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": _REF.format(model="Problem")},
+                "example": examples.PROBLEMS[status],
+            }
+        },
+    }
+    if status == 429:  # noqa: PLR2004 - the one that says when
+        described["headers"] = {
+            "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}
+        }
+    return described
+
+
+def _schemas() -> JsonObject:
+    requests = {
+        operation.request.schema
+        for operation in OPERATIONS
+        if operation.request is not None and not isinstance(operation.request.schema, str)
+    }
+    answers = {
+        success.body.schema
+        for operation in OPERATIONS
+        for success in operation.successes
+        if success.body is not None and not isinstance(success.body.schema, str)
+    }
+    coming_in = _definitions(requests, _RequestSchemas)
+    going_out = {
+        name: _tolerant(schema)
+        for name, schema in _definitions({*answers, Problem}, _AnswerSchemas).items()
+    }
+    for name in coming_in.keys() & going_out.keys():
+        if coming_in[name] != going_out[name]:
+            raise ValueError(f"{name} is another schema as a request than as an answer")
+    for name in ("PostMessage", "EditMessage"):
+        coming_in[name]["properties"]["text"]["maxLength"] = MAX_TEXT
+    event = EVENT_ADAPTER.json_schema(
+        ref_template=_REF, schema_generator=_AnswerSchemas, mode="validation"
+    )
+    event.pop("$defs")
+    schemas = {
+        **coming_in,
+        **_with_event_reference(going_out),
+        "Event": event,
+        "Accepted": {"type": "object", "description": "Nothing to say yet."},
+        "Document": {"type": "object", "description": "OpenAPI."},
+    }
+    return dict(sorted(schemas.items()))
+
+
+def _definitions(
+    models: Iterable[type[BaseModel]], generator: type[GenerateJsonSchema]
+) -> dict[str, JsonObject]:
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, found = models_json_schema(
+        [(model, "validation") for model in ordered],
+        ref_template=_REF,
+        schema_generator=generator,
+    )
+    definitions: dict[str, JsonObject] = _plain(found["$defs"])
+    return definitions
+
+
+def _plain(schema: Any) -> Any:
+    """Without titles, which repeat names, without defaults of null, in the wire's spelling."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain: JsonObject = {}
+    for key, value in schema.items():
+        if key == "properties":
+            plain[key] = {name: _plain(each) for name, each in value.items()}
+        elif key == "description":
+            plain[key] = _wire_spelling(value)
+        elif key != "title" and (key, value) != ("default", None):
+            plain[key] = _plain(value)
+    return plain
+
+
+def _wire_spelling(docstring: str) -> str:
+    """A docstring's first paragraph; the names in it as they are in JSON."""
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    return re.sub(r"`(\w+)`", lambda name: f"`{to_camel(name[1])}`", paragraph)
+
+
+def _tolerant(schema: JsonObject) -> JsonObject:
+    """An answer's schema: fields may be added, and what has a default is always there."""
+    if "properties" not in schema:
+        return schema
+    always = [name for name, each in schema["properties"].items() if "default" in each]
+    required = sorted({*schema.get("required", ()), *always})
+    tolerant = {key: value for key, value in schema.items() if key != "additionalProperties"}
+    tolerant["properties"] = {
+        name: {key: value for key, value in each.items() if key != "default"}
+        for name, each in schema["properties"].items()
+    }
+    return {**tolerant, "required": required} if required else tolerant
+
+
+def _with_event_reference(schema: Any) -> Any:
+    """Names the union of events wherever it is spelled out."""
+    if isinstance(schema, list):
+        return [_with_event_reference(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("discriminator", {}).get("propertyName") == "type":
+        return {"$ref": _REF.format(model="Event")}
+    return {key: _with_event_reference(value) for key, value in schema.items()}

@@ -1,0 +1,65 @@
+"""What is said about an operation of the API."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from commons.schemas import BaseSchema
+
+type Method = Literal["get", "post", "put", "patch", "delete"]
+type JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """JSON that comes in or goes out: a schema of ours, or a component by name."""
+
+    schema: type[BaseSchema] | str
+    example: JsonObject
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    status: int
+    description: str
+    body: Body | None = None
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One verb of one path.
+
+    Attributes:
+        errors: statuses beyond those that every operation of its kind has (401 and 404 with a
+            token, 400, 413, 415 and 422 with a body, 429 always).
+    """
+
+    operation_id: str
+    method: Method
+    path: str
+    tag: str
+    summary: str
+    successes: Sequence[Success]
+    description: str = ""
+    request: Body | None = None
+    query: type[BaseSchema] | None = None
+    headers: Sequence[JsonObject] = ()
+    errors: Sequence[int] = ()
+    has_token: bool = True
+
+    @property
+    def statuses(self) -> list[int]:
+        """Of its errors, ascending."""
+        found = {429, *self.errors}
+        if self.has_token:
+            found.add(401)
+        if "{" in self.path:
+            found.add(404)
+        if self.request is not None:
+            found |= {400, 413, 415, 422}
+        if self.query is not None:
+            found |= {422}
+        return sorted(found)

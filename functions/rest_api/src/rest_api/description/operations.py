@@ -1,0 +1,428 @@
+"""Every operation of the API, as the document describes it."""
+
+from collections.abc import Sequence
+
+from commons.schemas.channel import Channel, Member
+from commons.schemas.event import EventPage
+from commons.schemas.message import Message, PostMessage
+from commons.services.tickets import Ticket
+from rest_api.description import examples
+from rest_api.description.operation import Body, Operation, Success
+from rest_api.schemas import (
+    MAX_IDEMPOTENCY_KEY,
+    CancelGenerations,
+    ChannelPage,
+    CreateChannel,
+    EditMessage,
+    EventsQuery,
+    Health,
+    MarkRead,
+    Me,
+    MemberPage,
+    MessagePage,
+    MessagesQuery,
+    PageQuery,
+    PresenceList,
+    PutMember,
+    UpdateChannel,
+)
+
+_CHANNEL = "/v1/channels/{channelId}"
+_MEMBER = _CHANNEL + "/members/{userId}"
+_MESSAGE = _CHANNEL + "/messages/{seq}"
+_REACTION = _MESSAGE + "/reactions/{emoji}"
+
+_channel_body = Body(schema=Channel, example=examples.CHANNEL)
+_event_body = Body(schema="Event", example=examples.EVENT)
+_done = Success(status=204, description="Done.")
+_accepted = Success(
+    status=202,
+    description="Accepted: it happens within two seconds.",
+    body=Body(schema="Accepted", example={}),
+)
+
+OPERATIONS: Sequence[Operation] = (
+    # Channels
+    Operation(
+        operation_id="createChannel",
+        method="post",
+        path="/v1/channels",
+        tag="Channels",
+        summary="Create a channel",
+        description="The caller is its owner. Creation is no event: `lastSeq` is 0.",
+        headers=[
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "The same key again from the same user within 24 hours makes no "
+                "other channel.",
+                "schema": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": MAX_IDEMPOTENCY_KEY,
+                },
+                "example": "9f1c7a52",
+            }
+        ],
+        request=Body(schema=CreateChannel, example={"name": "Release 2.0", "members": ["bob"]}),
+        successes=[
+            Success(status=201, description="The channel was created.", body=_channel_body),
+            Success(
+                status=200,
+                description="The channel that this `Idempotency-Key` made before.",
+                body=_channel_body,
+            ),
+        ],
+        errors=[409],
+    ),
+    Operation(
+        operation_id="listChannels",
+        method="get",
+        path="/v1/channels",
+        tag="Channels",
+        summary="List the caller's channels",
+        query=PageQuery,
+        successes=[
+            Success(
+                status=200,
+                description="A page of channels.",
+                body=Body(
+                    schema=ChannelPage,
+                    example={"items": [examples.CHANNEL], "nextCursor": None},
+                ),
+            )
+        ],
+        errors=[400],
+    ),
+    Operation(
+        operation_id="getChannel",
+        method="get",
+        path=_CHANNEL,
+        tag="Channels",
+        summary="Get a channel",
+        successes=[Success(status=200, description="The channel.", body=_channel_body)],
+    ),
+    Operation(
+        operation_id="updateChannel",
+        method="patch",
+        path=_CHANNEL,
+        tag="Channels",
+        summary="Change a channel's name or agent",
+        description="Owners only. The agent's fields are merged; null clears one.",
+        request=Body(
+            schema=UpdateChannel, example={"name": "Release 2.1", "agent": {"mode": "mention"}}
+        ),
+        successes=[Success(status=200, description="The channel.", body=_channel_body)],
+        errors=[403],
+    ),
+    Operation(
+        operation_id="deleteChannel",
+        method="delete",
+        path=_CHANNEL,
+        tag="Channels",
+        summary="Delete a channel",
+        description="Owners only. From then on the channel is 404 for everyone.",
+        successes=[_done],
+        errors=[403],
+    ),
+    Operation(
+        operation_id="setReadMark",
+        method="put",
+        path=_CHANNEL + "/read",
+        tag="Channels",
+        summary="Move the caller's read mark",
+        description="A mark never moves back; asked to, it stays.",
+        request=Body(schema=MarkRead, example={"seq": 12}),
+        successes=[_done],
+    ),
+    Operation(
+        operation_id="getPresence",
+        method="get",
+        path=_CHANNEL + "/presence",
+        tag="Channels",
+        summary="See who is listening to a channel",
+        successes=[
+            Success(
+                status=200,
+                description="Users with a live subscription to the channel.",
+                body=Body(
+                    schema=PresenceList,
+                    example={"items": [{"userId": "bob", "connections": 1}]},
+                ),
+            )
+        ],
+    ),
+    # Members
+    Operation(
+        operation_id="listMembers",
+        method="get",
+        path=_CHANNEL + "/members",
+        tag="Members",
+        summary="List a channel's members",
+        query=PageQuery,
+        successes=[
+            Success(
+                status=200,
+                description="A page of members.",
+                body=Body(
+                    schema=MemberPage, example={"items": [examples.MEMBER], "nextCursor": None}
+                ),
+            )
+        ],
+        errors=[400],
+    ),
+    Operation(
+        operation_id="putMember",
+        method="put",
+        path=_MEMBER,
+        tag="Members",
+        summary="Add a member or change a member's role",
+        description="Owners only. A new member reads all history.",
+        request=Body(schema=PutMember, example={"role": "member"}),
+        successes=[
+            Success(
+                status=200,
+                description="The member.",
+                body=Body(schema=Member, example=examples.MEMBER),
+            )
+        ],
+        errors=[403, 409],
+    ),
+    Operation(
+        operation_id="removeMember",
+        method="delete",
+        path=_MEMBER,
+        tag="Members",
+        summary="Remove a member, or leave",
+        description="Owners may remove anybody, everybody may leave; the last owner stays.",
+        successes=[_done],
+        errors=[403, 409, 422],
+    ),
+    # Messages
+    Operation(
+        operation_id="postMessage",
+        method="post",
+        path=_CHANNEL + "/messages",
+        tag="Messages",
+        summary="Post a message",
+        description="With a `clientMessageId` the call is safe to repeat, however late.",
+        request=Body(schema=PostMessage, example=examples.POST),
+        successes=[
+            Success(status=201, description="The message's event.", body=_event_body),
+            Success(
+                status=200,
+                description="The event that this `clientMessageId` made before.",
+                body=_event_body,
+                headers={"Idempotent-Replayed": "`true`: nothing was written."},
+            ),
+        ],
+        errors=[409],
+    ),
+    Operation(
+        operation_id="listMessages",
+        method="get",
+        path=_CHANNEL + "/messages",
+        tag="Messages",
+        summary="List messages as they stand",
+        description="Ascending by `seq`, edits and deletions applied: the newest page, or the "
+        "newest before `before`, or the oldest after `after`. The cursor goes on in the same "
+        "direction.",
+        query=MessagesQuery,
+        successes=[
+            Success(
+                status=200,
+                description="A page of messages.",
+                body=Body(
+                    schema=MessagePage,
+                    example={"items": [examples.MESSAGE], "nextCursor": None},
+                ),
+            )
+        ],
+        errors=[400],
+    ),
+    Operation(
+        operation_id="getMessage",
+        method="get",
+        path=_MESSAGE,
+        tag="Messages",
+        summary="Get a message as it stands",
+        successes=[
+            Success(
+                status=200,
+                description="The message.",
+                body=Body(schema=Message, example=examples.MESSAGE),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="editMessage",
+        method="patch",
+        path=_MESSAGE,
+        tag="Messages",
+        summary="Edit a message",
+        description="Its sender only, 50 times at most. The agent does not answer edits.",
+        request=Body(schema=EditMessage, example={"text": "When do we ship 2.0?"}),
+        successes=[
+            Success(
+                status=200,
+                description="The message.",
+                body=Body(schema=Message, example=examples.EDITED_MESSAGE),
+            )
+        ],
+        errors=[403, 409],
+    ),
+    Operation(
+        operation_id="deleteMessage",
+        method="delete",
+        path=_MESSAGE,
+        tag="Messages",
+        summary="Delete a message",
+        description="Its sender or an owner. The text is removed wherever it was stored.",
+        successes=[_done],
+        errors=[403],
+    ),
+    Operation(
+        operation_id="addReaction",
+        method="put",
+        path=_REACTION,
+        tag="Messages",
+        summary="React to a message",
+        successes=[_done],
+        errors=[409, 422],
+    ),
+    Operation(
+        operation_id="removeReaction",
+        method="delete",
+        path=_REACTION,
+        tag="Messages",
+        summary="Take a reaction back",
+        successes=[_done],
+        errors=[409, 422],
+    ),
+    # Agent
+    Operation(
+        operation_id="regenerateReply",
+        method="post",
+        path=_MESSAGE + "/regenerate",
+        tag="Agent",
+        summary="Ask for another reply",
+        description="Of an agent's message. A new reply to the same question follows.",
+        successes=[_accepted],
+        errors=[409, 422],
+    ),
+    Operation(
+        operation_id="cancelGenerations",
+        method="post",
+        path=_CHANNEL + "/generations/cancel",
+        tag="Agent",
+        summary="Cancel replies that are queued or being written",
+        description="Those to one question, or all there are. Each ends in a message with what "
+        "was written.",
+        request=Body(schema=CancelGenerations, example={"replyTo": 12}, required=False),
+        successes=[_accepted],
+    ),
+    # Log
+    Operation(
+        operation_id="listEvents",
+        method="get",
+        path=_CHANNEL + "/events",
+        tag="Log",
+        summary="Read a channel's log",
+        description="Ascending and gap-free: whoever holds 1 to n knows that they hold all.",
+        query=EventsQuery,
+        successes=[
+            Success(
+                status=200,
+                description="A stretch of the log.",
+                body=Body(
+                    schema=EventPage,
+                    example={"items": [examples.EVENT], "lastSeq": 12, "hasMore": False},
+                ),
+            )
+        ],
+    ),
+    # Service
+    Operation(
+        operation_id="issueTicket",
+        method="post",
+        path="/v1/tickets",
+        tag="Service",
+        summary="Get a ticket that opens one WebSocket",
+        description="Good once, for 60 seconds: no long-lived secret is ever in a URL.",
+        successes=[
+            Success(
+                status=201,
+                description="The ticket; `expiresIn` is in seconds.",
+                body=Body(
+                    schema=Ticket,
+                    example={
+                        "ticket": "k3hD7AZt8bq1uX0cQmW5yKp3hD7AZt8bq1uX0cQmW5y",
+                        "expiresIn": 60,
+                    },
+                ),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="getMe",
+        method="get",
+        path="/v1/me",
+        tag="Service",
+        summary="Get who the token says is calling",
+        successes=[
+            Success(
+                status=200,
+                description="The caller.",
+                body=Body(schema=Me, example={"userId": "alice", "name": "Alice"}),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="getHealth",
+        method="get",
+        path="/v1/health",
+        tag="Service",
+        summary="See whether the API serves",
+        has_token=False,
+        successes=[
+            Success(
+                status=200,
+                description="It does.",
+                body=Body(schema=Health, example={"status": "ok", "version": "0.1.0"}),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="getOpenApi",
+        method="get",
+        path="/openapi.json",
+        tag="Service",
+        summary="Get this document",
+        has_token=False,
+        successes=[
+            Success(
+                status=200,
+                description="An OpenAPI document.",
+                body=Body(schema="Document", example={"openapi": "3.1.0"}),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="getSwagger",
+        method="get",
+        path="/swagger",
+        tag="Service",
+        summary="Try the API in a browser",
+        has_token=False,
+        successes=[Success(status=200, description="A page.", media_type="text/html")],
+    ),
+    Operation(
+        operation_id="getWebClient",
+        method="get",
+        path="/",
+        tag="Service",
+        summary="Chat in a browser",
+        has_token=False,
+        successes=[Success(status=200, description="A page.", media_type="text/html")],
+    ),
+)
