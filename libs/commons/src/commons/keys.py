@@ -116,5 +116,10 @@ def user_connection_key(user_id: str, connection_id: str) -> Key:
     return {"channel_id": user_connections_partition(user_id), "sk": connection_id}
 
 
+def presence_key(channel_id: str, user_id: str) -> Key:
+    """There while the channel believes that the user is online (docs/adr/0013)."""
+    return {"channel_id": f"presence#{channel_id}", "sk": user_id}
+
+
 def ticket_key(ticket_digest: str) -> Key:
     return {"channel_id": f"ticket#{ticket_digest}", "sk": SOLE}

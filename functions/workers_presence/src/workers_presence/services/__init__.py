@@ -1,0 +1,1 @@
+"""Who is online in a channel, and who is told."""

@@ -1,0 +1,9 @@
+"""The presence worker's settings."""
+
+from commons.settings import CallbackSettings, TableSettings
+
+
+class PresenceSettings(TableSettings, CallbackSettings):
+    """Where frames are posted, and where departures wait."""
+
+    departures_queue_url: str
