@@ -1,0 +1,221 @@
+"""One question, from the queue to the event that ends it."""
+
+import asyncio
+from typing import Final
+
+from commons.dal import IRepository
+from commons.dynamodb.exceptions import RepositoryError
+from commons.errors import ChannelNotFoundError
+from commons.observability import log, metrics
+from commons.realtime.broadcaster import IBroadcaster
+from commons.schemas.event import FailureReason, FinishReason, Usage
+from commons.schemas.generation import GenerationRequest
+from commons.services.agents import AgentsService
+from commons.services.base import BaseService
+from commons.services.log import LogService
+from workers_agent.model import IModel, ModelFailedError, Prompt
+from workers_agent.pace import Pace
+from workers_agent.services.budgets import BudgetsService
+from workers_agent.services.context import ContextService, estimate_tokens
+from workers_agent.services.deltas import DeltaBroadcast, IAudience
+from workers_agent.services.leases import Claim, LeaseLostError, LeasesService
+from workers_agent.services.replies import RepliesService
+from workers_agent.services.writing import WritingService, Written
+
+MAX_CLAIMS: Final = 3
+"""A reply that has cost so many workers their life, or met so many errors, is closed as failed."""
+
+
+class AnsweringService(BaseService):
+    """Answers one request at a time for each task that calls it."""
+
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        model: IModel,
+        broadcaster: IBroadcaster,
+        audience: IAudience,
+        leases: LeasesService,
+        context: ContextService,
+        budgets: BudgetsService,
+        pace: Pace,
+        log: LogService | None = None,
+    ) -> None:
+        super().__init__(repository)
+        self._broadcaster = broadcaster
+        self._audience = audience
+        self._leases = leases
+        self._context = context
+        self._budgets = budgets
+        self._pace = pace
+        self._log = log or LogService(self.repository)
+        self._agents = AgentsService(self.repository)
+        self._replies = RepliesService(self.repository, leases=leases, log=self._log)
+        self._writing = WritingService(model, pace=pace)
+
+    async def answer(self, request: GenerationRequest, *, share: int = 1) -> None:
+        """Brings the generation to its end; nothing to do where it has one.
+
+        Args:
+            request: which reply.
+            share: how many replies this worker writes at once.
+
+        Raises:
+            LeaseHeldError: another worker is at it.
+            LeaseLostError: another worker has taken it over.
+            MessageNotFoundError: there is no such question.
+            RepositoryError: storage failed; the lease is given back.
+        """
+        claim = await asyncio.to_thread(self._leases.claim, request)
+        if claim is None:
+            log.info("generation has ended before")
+            return
+        try:
+            await self._answer_claimed(claim, share)
+        except ChannelNotFoundError:
+            await asyncio.to_thread(self._leases.abandon, claim)
+            log.info("channel is gone")
+        except LeaseLostError:
+            raise
+        except Exception:
+            await self._give_back(claim)
+            raise
+
+    async def _answer_claimed(self, claim: Claim, share: int) -> None:
+        request = claim.request
+        question = await asyncio.to_thread(
+            self._log.get_message, request.channel_id, request.question_seq
+        )
+        agent = await asyncio.to_thread(self._agents.find, request.channel_id)
+        if agent is None:
+            raise ChannelNotFoundError
+        if question.data.redacted or await asyncio.to_thread(self._leases.observe, claim):
+            await self._reply(claim, claim.row.text, "cancelled", None)
+            return
+        if claim.fence > MAX_CLAIMS:
+            await self._fail(claim, "model_error")
+            return
+        asker = claim.row.requested_by or question.sender.id
+        if await asyncio.to_thread(self._budgets.is_spent, request.channel_id, asker):
+            await self._fail(claim, "budget")
+            return
+        prompt = await asyncio.to_thread(
+            self._context.prompt, request.channel_id, request.question_seq, agent
+        )
+        await self._write(claim, prompt, asker, share)
+
+    async def _write(self, claim: Claim, prompt: Prompt, asker: str, share: int) -> None:
+        deltas = DeltaBroadcast(
+            claim.request,
+            self._audience,
+            self._broadcaster,
+            pace=self._pace,
+            first_index=claim.row.reserved_index,
+            replaces=claim.is_takeover,
+            share=share,
+        )
+        started = asyncio.get_running_loop().time()
+        deltas.start()
+        usage: Usage | None = None
+        try:
+            written = await self._stream(claim, prompt, deltas)
+            usage = written.usage
+            await deltas.finish(self._pace.last_deltas)
+            await self._reply(claim, deltas.text, written.finish_reason, usage)
+        except ModelFailedError as failure:
+            await self._fail(claim, failure.reason)
+        finally:
+            await deltas.stop()
+            await self._charge(claim, asker, prompt, deltas.text, usage)
+        _measure(started, deltas)
+
+    async def _stream(self, claim: Claim, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
+        """Writes until the model has ended, or until somebody has cancelled."""
+        writing = asyncio.create_task(self._writing.write(prompt, deltas))
+        watching = asyncio.create_task(self._watch(claim, deltas))
+        try:
+            await asyncio.wait({writing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                return writing.result()
+            watching.result()
+            return Written("cancelled", None)
+        finally:
+            writing.cancel()
+            watching.cancel()
+            await asyncio.gather(writing, watching, return_exceptions=True)
+
+    async def _watch(self, claim: Claim, deltas: DeltaBroadcast) -> None:
+        """Keeps the lease and the audience; returns when the reply is cancelled.
+
+        Raises:
+            LeaseLostError: the claim holds no more, or storage did not say for a whole lease.
+        """
+        loop = asyncio.get_running_loop()
+        beaten = heard = loop.time()
+        while True:
+            try:
+                await deltas.refresh()
+                await asyncio.sleep(self._pace.look)
+                if await asyncio.to_thread(self._leases.observe, claim):
+                    return
+                if loop.time() - beaten >= self._pace.heartbeat:
+                    await asyncio.to_thread(
+                        self._leases.beat, claim, text=deltas.text, next_index=deltas.next_index
+                    )
+                    beaten = loop.time()
+                heard = loop.time()
+            except RepositoryError as error:
+                log.warning("lease not looked after", error=type(error).__name__)
+                if loop.time() - heard >= self._pace.lease:
+                    raise LeaseLostError from None
+                await asyncio.sleep(self._pace.look)
+
+    async def _reply(
+        self, claim: Claim, text: str, finish_reason: FinishReason, usage: Usage | None
+    ) -> None:
+        await asyncio.to_thread(
+            self._replies.reply, claim, text=text, finish_reason=finish_reason, usage=usage
+        )
+        metrics.add_metric(name="AgentReply", unit="Count", value=1)
+        log.info("replied", finish_reason=finish_reason, claims=claim.fence)
+
+    async def _fail(self, claim: Claim, reason: FailureReason) -> None:
+        await asyncio.to_thread(self._replies.fail, claim, reason)
+        metrics.add_metric(name="AgentFailed", unit="Count", value=1)
+        log.warning("no reply", reason=reason, claims=claim.fence)
+
+    async def _charge(
+        self, claim: Claim, asker: str, prompt: Prompt, text: str, usage: Usage | None
+    ) -> None:
+        """By what the provider counted, else by an estimate; a refusal costs nothing."""
+        if usage is not None:
+            tokens = usage.input_tokens + usage.output_tokens
+        elif text:
+            tokens = estimate_tokens(text) + sum(
+                estimate_tokens(turn.text) for turn in prompt.turns
+            )
+        else:
+            return
+        try:
+            await asyncio.to_thread(self._budgets.charge, claim.request.channel_id, asker, tokens)
+        except RepositoryError as error:
+            log.error("tokens not charged", tokens=tokens, error=type(error).__name__)
+
+    async def _give_back(self, claim: Claim) -> None:
+        try:
+            await asyncio.to_thread(self._leases.release, claim)
+        except (LeaseLostError, RepositoryError) as error:
+            log.warning("lease not given back", error=type(error).__name__)
+
+
+def _measure(started: float, deltas: DeltaBroadcast) -> None:
+    """Both from the moment when the question was claimed."""
+    if deltas.first_told is not None:
+        metrics.add_metric(
+            name="TimeToFirstDelta",
+            unit="Milliseconds",
+            value=(deltas.first_told - started) * 1000,
+        )
+    latency = asyncio.get_running_loop().time() - started
+    metrics.add_metric(name="AgentLatency", unit="Milliseconds", value=latency * 1000)

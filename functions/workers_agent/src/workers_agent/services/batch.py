@@ -1,0 +1,100 @@
+"""A batch of questions, side by side: a worker that waits for ten models costs what one costs."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Final
+
+from commons.observability import log
+from commons.schemas.generation import GenerationRequest
+from workers_agent.pace import Pace
+from workers_agent.queue import IAgentQueue
+from workers_agent.schemas import Delivery
+from workers_agent.services.answering import AnsweringService
+from workers_agent.services.leases import LeaseHeldError, LeaseLostError
+
+_THREADS: Final = 48
+"""Calls to storage and posts of ten replies at once; all of them wait rather than compute."""
+
+
+class BatchService:
+    """Answers what a batch of the queue holds; one question's trouble is not the others'.
+
+    It keeps one event loop for its life, because the pools of HTTP clients belong to theirs.
+    """
+
+    def __init__(self, answering: AnsweringService, queue: IAgentQueue, *, pace: Pace) -> None:
+        self._answering = answering
+        self._queue = queue
+        self._pace = pace
+
+    def answer(self, deliveries: Sequence[Delivery]) -> list[str]:
+        """Answers them all.
+
+        Returns:
+            The ids of the messages that are to be handed over again.
+        """
+        return self._runner.run(self._answer_all(deliveries))
+
+    def close(self) -> None:
+        self._runner.close()
+
+    @cached_property
+    def _runner(self) -> asyncio.Runner:
+        runner = asyncio.Runner()
+        executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="agent")
+        runner.get_loop().set_default_executor(executor)
+        return runner
+
+    async def _answer_all(self, deliveries: Sequence[Delivery]) -> list[str]:
+        hiding = asyncio.create_task(self._keep_hidden(deliveries))
+        try:
+            outcomes = await asyncio.gather(
+                *(self._answer_one(each, share=len(deliveries)) for each in deliveries)
+            )
+        finally:
+            hiding.cancel()
+            await asyncio.gather(hiding, return_exceptions=True)
+        return [
+            delivery.message_id
+            for delivery, done in zip(deliveries, outcomes, strict=True)
+            if not done
+        ]
+
+    async def _keep_hidden(self, deliveries: Sequence[Delivery]) -> None:
+        """From receipt on, so that a dead worker's questions are seen again soon after."""
+        handles = [delivery.receipt_handle for delivery in deliveries]
+        while True:
+            await asyncio.to_thread(self._queue.hide, handles, self._pace.hidden)
+            await asyncio.sleep(self._pace.hidden / 3)
+
+    async def _answer_one(self, delivery: Delivery, *, share: int) -> bool:
+        request = delivery.request
+        if request is None:
+            log.error("message is no request", message_id=delivery.message_id)
+            return False
+        # A task of its own: the keys are this question's alone.
+        log.thread_safe_append_keys(
+            correlation_id=request.correlation_id,
+            channel_id=request.channel_id,
+            question_seq=request.question_seq,
+            generation=request.generation,
+        )
+        try:
+            await self._answering.answer(request, share=share)
+        except LeaseHeldError as held:
+            # No failure: this message waits for the other worker's end, or for its death.
+            return await self._put_back(request, held)
+        except LeaseLostError:
+            log.warning("lease lost")
+            return False
+        except Exception as error:  # noqa: BLE001 - reported to the queue, which tries again
+            log.error("question not answered", error=type(error).__name__)
+            return False
+        return True
+
+    async def _put_back(self, request: GenerationRequest, held: LeaseHeldError) -> bool:
+        delay = int(held.seconds) + 2
+        log.info("another worker is at it", seconds=delay)
+        return await asyncio.to_thread(self._queue.put_back, request, delay_seconds=delay)

@@ -1,0 +1,254 @@
+"""A reply as it is written, to everybody who listens."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from commons.dynamodb.exceptions import RepositoryError
+from commons.observability import log
+from commons.realtime import frames
+from commons.realtime.broadcaster import IBroadcaster, Post
+from commons.schemas.connection import Subscription
+from commons.schemas.generation import GenerationRequest
+from workers_agent.pace import Pace
+
+POST_SECONDS: Final = 1.0
+"""A connection that has not taken a delta by then gets a snapshot later."""
+
+QUIET_SECONDS: Final = 2.0
+"""How long such a connection is left alone: it must not slow the others down."""
+
+REPLIES_AT_FULL_PACE: Final = 4
+"""Replies that one worker streams at ten frames a second each; more of them share that."""
+
+
+class IAudience(Protocol):
+    """Who listens to a channel."""
+
+    def subscriptions(self, channel_id: str) -> list[Subscription]:
+        """The live subscriptions, consistently read."""
+        ...
+
+    def forget(self, connection_id: str) -> None:
+        """Removes all that is known of a connection that is gone."""
+        ...
+
+
+@dataclass(slots=True)
+class _Listener:
+    """A connection in the audience.
+
+    Attributes:
+        behind: it lacks something that the others were told, and needs a snapshot.
+        quiet_until: on the loop's clock.
+    """
+
+    subscription: Subscription
+    behind: bool = False
+    quiet_until: float = 0.0
+
+
+class DeltaBroadcast:
+    """Turns text, piece by piece, into few frames, each connection's in order and complete.
+
+    The first text goes out at once; what comes after waits for its turn, ten frames a second and
+    fewer in a full channel. Who joins in the middle gets a snapshot first.
+
+    Args:
+        first_index: the first frame's.
+        replaces: the first frame is a snapshot: another worker has told something before.
+        share: how many replies this worker streams at once.
+    """
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        audience: IAudience,
+        broadcaster: IBroadcaster,
+        *,
+        pace: Pace,
+        first_index: int = 0,
+        replaces: bool = False,
+        share: int = 1,
+    ) -> None:
+        self._request = request
+        self._audience = audience
+        self._broadcaster = broadcaster
+        self._pace = pace
+        self._share = share
+        self._first_index = first_index
+        self._index = first_index
+        self._replaces = replaces
+        self._text = ""
+        self._told = 0
+        self._listeners: dict[str, _Listener] = {}
+        self._known = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.first_told: float | None = None
+
+    @property
+    def text(self) -> str:
+        """What was written so far."""
+        return self._text
+
+    @property
+    def next_index(self) -> int:
+        return self._index
+
+    def add(self, text: str) -> None:
+        self._text += text
+        self._wake.set()
+
+    def start_anew(self) -> None:
+        """Drops what was written; the next frame replaces what was told of it."""
+        self._replaces = self._replaces or self._index > self._first_index
+        self._text = ""
+        self._told = 0
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def refresh(self) -> None:
+        """Looks who listens, and greets who came since."""
+        await self._take_audience()
+        moment = asyncio.get_running_loop().time()
+        if any(each.behind and each.quiet_until <= moment for each in self._listeners.values()):
+            self._wake.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Sends what is left, and waits for it so long at most."""
+        self._closing.set()
+        self._wake.set()
+        if self._task is None:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._task
+        except TimeoutError:
+            log.warning("last deltas not sent in time")
+
+    async def stop(self) -> None:
+        """Sends nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _take_audience(self) -> None:
+        channel_id = self._request.channel_id
+        rows = await asyncio.to_thread(self._audience.subscriptions, channel_id)
+        told = bool(self._told)
+        self._listeners = {
+            row.connection_id: self._known_as(row) or _Listener(row, behind=told) for row in rows
+        }
+        self._known.set()
+
+    def _known_as(self, row: Subscription) -> _Listener | None:
+        known = self._listeners.get(row.connection_id)
+        if known is None or known.subscription.live_since != row.live_since:
+            return None
+        return known
+
+    async def _run(self) -> None:
+        await self._known.wait()
+        while not self._closing.is_set():
+            await self._wake.wait()
+            self._wake.clear()
+            if await self._send():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause()):
+                        await self._closing.wait()
+        await self._send()
+
+    def _pause(self) -> float:
+        by_audience = len(self._listeners) / self._pace.frames_per_second
+        by_share = self._pace.frame * self._share / REPLIES_AT_FULL_PACE
+        return max(self._pace.frame, by_audience, by_share)
+
+    async def _send(self) -> bool:
+        """Sends everybody what they lack; False where nobody lacks anything."""
+        posts = self._posts()
+        if not posts:
+            return False
+        try:
+            outcome = await asyncio.to_thread(
+                self._broadcaster.send,
+                posts.values(),
+                budget_seconds=POST_SECONDS,
+                revalidate=lambda pending: self._still_wanted(posts, pending),
+            )
+            await self._forget(outcome.gone)
+        except RepositoryError as error:
+            # Deltas are hints: the reply goes on, and who missed one gets a snapshot.
+            log.warning("deltas not sent", error=type(error).__name__)
+            self._mark_behind(posts)
+            return True
+        if self.first_told is None and outcome.delivered:
+            self.first_told = asyncio.get_running_loop().time()
+        self._mark_behind(outcome.failed | outcome.unready)
+        return True
+
+    def _posts(self) -> dict[str, Post]:
+        piece = self._text[self._told :]
+        has_news = bool(piece) or self._replaces_told_text()
+        if has_news:
+            news = self._frame(self._index, piece, snapshot=self._replaces)
+            everything = self._frame(self._index, self._text, snapshot=True)
+            self._index += 1
+            self._replaces = False
+            self._told = len(self._text)
+        elif self._told:
+            everything = self._frame(self._index - 1, self._text, snapshot=True)
+        else:
+            return {}
+        moment = asyncio.get_running_loop().time()
+        posts: dict[str, Post] = {}
+        for connection_id, listener in self._listeners.items():
+            if listener.behind:
+                if listener.quiet_until > moment:
+                    continue
+                frame = everything
+                listener.behind = False
+            elif has_news:
+                frame = news
+            else:
+                continue
+            posts[connection_id] = Post(connection_id, (frame,), listener.subscription.connected_at)
+        return posts
+
+    def _replaces_told_text(self) -> bool:
+        """At the end of a reply that started anew and came to nothing, that has to be told too."""
+        return self._replaces and self._closing.is_set()
+
+    def _frame(self, index: int, text: str, *, snapshot: bool) -> bytes:
+        request = self._request
+        return frames.delta(
+            request.channel_id,
+            reply_to=request.question_seq,
+            generation=request.generation,
+            index=index,
+            text=text,
+            snapshot=snapshot,
+        )
+
+    def _still_wanted(self, posts: Mapping[str, Post], pending: Iterable[str]) -> dict[str, Post]:
+        """Who was removed meanwhile is sent nothing more; runs in the sending thread."""
+        rows = self._audience.subscriptions(self._request.channel_id)
+        listening = {row.connection_id for row in rows}
+        return {each: posts[each] for each in pending if each in listening}
+
+    def _mark_behind(self, connection_ids: Iterable[str]) -> None:
+        quiet_until = asyncio.get_running_loop().time() + QUIET_SECONDS
+        for connection_id in connection_ids:
+            if (listener := self._listeners.get(connection_id)) is not None:
+                listener.behind = True
+                listener.quiet_until = quiet_until
+
+    async def _forget(self, gone: Iterable[str]) -> None:
+        for connection_id in gone:
+            self._listeners.pop(connection_id, None)
+            await asyncio.to_thread(self._audience.forget, connection_id)

@@ -1,0 +1,102 @@
+"""How a generation ends: one event, in one transaction with its row and its marker."""
+
+from commons import keys
+from commons.dal import IRepository, Item, NotExists, PutWrite, Table, Write
+from commons.ids import AGENT_ID
+from commons.schemas.event import (
+    AgentFailedData,
+    Event,
+    EventData,
+    EventType,
+    FailureReason,
+    FinishReason,
+    MessageCreatedData,
+    Sender,
+    Usage,
+)
+from commons.schemas.generation import GenerationStatus
+from commons.services.base import BaseService
+from commons.services.log import Draft, LogService
+from workers_agent.services.leases import Claim, LeaseLostError, LeasesService
+
+AGENT: Sender = Sender(id=AGENT_ID, kind="agent")
+
+
+class RepliesService(BaseService):
+    """Appends what a generation came to, once, whoever else tries."""
+
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        leases: LeasesService,
+        log: LogService | None = None,
+    ) -> None:
+        super().__init__(repository)
+        self._leases = leases
+        self._log = log or LogService(self.repository)
+
+    def reply(
+        self, claim: Claim, *, text: str, finish_reason: FinishReason, usage: Usage | None
+    ) -> Event:
+        """Appends the agent's message; `cancelled` if the question was deleted meanwhile.
+
+        Raises:
+            LeaseLostError: another worker ends this generation, or has done so.
+            ChannelNotFoundError: the channel was deleted.
+        """
+        request = claim.request
+
+        def data() -> MessageCreatedData:
+            question = self._log.get_message(request.channel_id, request.question_seq)
+            return MessageCreatedData(
+                text=text,
+                reply_to=request.question_seq,
+                generation=request.generation,
+                finish_reason="cancelled" if question.data.redacted else finish_reason,
+                usage=usage,
+            )
+
+        return self._log.append(
+            request.channel_id,
+            lambda: self._draft(claim, "message.created", data(), status="done"),
+        )
+
+    def fail(self, claim: Claim, reason: FailureReason) -> Event:
+        """Appends `agent.failed`.
+
+        Raises:
+            LeaseLostError: another worker ends this generation, or has done so.
+            ChannelNotFoundError: the channel was deleted.
+        """
+        request = claim.request
+        data = AgentFailedData(
+            target=request.question_seq, generation=request.generation, reason=reason
+        )
+        return self._log.append(
+            request.channel_id,
+            lambda: self._draft(claim, "agent.failed", data, status="failed"),
+        )
+
+    def _draft(
+        self, claim: Claim, event_type: EventType, data: EventData, *, status: GenerationStatus
+    ) -> Draft:
+        request = claim.request
+        marker_key = keys.reply_marker_key(
+            request.channel_id, request.question_seq, request.generation
+        )
+
+        def writes(seq: int) -> list[Write]:
+            marker: Item = {**marker_key, "event_seq": seq}
+            return [
+                PutWrite(Table.CHAT_EVENTS, marker, NotExists("channel_id")),
+                self._leases.end(claim, status),
+            ]
+
+        return Draft(
+            type=event_type, sender=AGENT, data=data, writes=writes, on_rejected=_lease_lost
+        )
+
+
+def _lease_lost(_position: int, _item: Item | None) -> None:
+    raise LeaseLostError

@@ -1,0 +1,128 @@
+"""One reply, from the model's first word to the last, whatever happens in between."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from commons.observability import log
+from commons.schemas.event import FinishReason, Usage
+from commons.schemas.types import MAX_TEXT
+from workers_agent.model import (
+    Chunk,
+    EndChunk,
+    IModel,
+    ModelFailedError,
+    Prompt,
+    SilentChunk,
+)
+from workers_agent.pace import Pace
+from workers_agent.services.deltas import DeltaBroadcast
+
+MAX_ATTEMPTS: Final = 4
+MAX_EMPTY_ATTEMPTS: Final = 2
+"""A model that has nothing to say is asked once more, no oftener: each time costs."""
+
+_MAX_BACKOFF_SECONDS: Final = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How the model ended; the text is the broadcast's."""
+
+    finish_reason: FinishReason
+    usage: Usage | None
+
+
+class WritingService:
+    """Streams an answer, and asks again while that may help.
+
+    Retries stop at the total time, at the fourth attempt, and at an error that would come again.
+    A model that has said nothing for too long is hung up on and not asked again: whoever waits has
+    waited long enough.
+    """
+
+    def __init__(self, model: IModel, *, pace: Pace) -> None:
+        self._model = model
+        self._pace = pace
+
+    async def write(self, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
+        """Writes into `deltas` until the model has ended.
+
+        Raises:
+            ModelFailedError: no attempt was answered.
+        """
+        deadline = asyncio.get_running_loop().time() + self._pace.total
+        for attempt in count(1):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._attempt(prompt, deltas)
+            except TimeoutError:
+                raise ModelFailedError("timeout", retryable=False) from None
+            except ModelFailedError as failure:
+                pause = self._backoff(attempt, failure)
+                out_of_time = asyncio.get_running_loop().time() + pause >= deadline
+                if not _may_try_again(attempt, failure) or out_of_time:
+                    raise
+                log.warning("model asked again", reason=failure.reason, attempt=attempt)
+            await asyncio.sleep(pause)
+            deltas.start_anew()
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
+        pairs = _SurrogatePairs()
+        async with aclosing(self._model.stream(prompt)) as chunks:
+            while True:
+                chunk = await self._next(chunks)
+                if isinstance(chunk, EndChunk):
+                    return _ended(chunk, deltas.text)
+                if isinstance(chunk, SilentChunk):
+                    continue
+                room = MAX_TEXT - len(deltas.text)
+                text = pairs.join(chunk.text)
+                deltas.add(text[:room])
+                if len(text) > room:
+                    return Written("length", None)
+
+    async def _next(self, chunks: AsyncGenerator[Chunk]) -> Chunk:
+        try:
+            async with asyncio.timeout(self._pace.idle):
+                return await anext(chunks)
+        except TimeoutError:
+            raise ModelFailedError("timeout", retryable=False) from None
+        except StopAsyncIteration:
+            raise ModelFailedError("model_error", retryable=True) from None
+
+    def _backoff(self, attempt: int, failure: ModelFailedError) -> float:
+        """Full jitter up to a bound that doubles; never less than the provider asks for."""
+        bound = min(_MAX_BACKOFF_SECONDS, self._pace.first_backoff * 2 ** (attempt - 1))
+        jitter = random.uniform(bound / 2, bound)  # noqa: S311 - spreads load, guards nothing
+        return max(jitter, failure.retry_after or 0.0)
+
+
+def _may_try_again(attempt: int, failure: ModelFailedError) -> bool:
+    limit = MAX_EMPTY_ATTEMPTS if failure.reason == "empty" else MAX_ATTEMPTS
+    return failure.retryable and attempt < limit
+
+
+def _ended(end: EndChunk, text: str) -> Written:
+    if not text.strip() and end.finish != "filtered":
+        raise ModelFailedError("empty", retryable=True)
+    return Written(end.finish, end.usage)
+
+
+class _SurrogatePairs:
+    """Joins characters that a server has cut in two: half of one cannot be sent on."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def join(self, text: str) -> str:
+        text = self._half + text
+        self._half = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

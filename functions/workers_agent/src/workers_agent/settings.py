@@ -1,0 +1,37 @@
+"""The agent worker's settings."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from commons.settings import CallbackSettings, TableSettings
+
+
+class AgentSettings(TableSettings, CallbackSettings):
+    """Which model is asked, how long it may take, how much it may cost.
+
+    Attributes:
+        allowed_models: a comma list; the first is asked where a channel names none.
+        model_url: base URL of an OpenAI-compatible server, where the provider is `openai`.
+        model_api_key_secret_arn: of that server's key in Secrets Manager; empty: it needs none.
+        model_idle_timeout: seconds without a token.
+        model_total_timeout: seconds for a whole reply, retries included.
+        context_tokens: of the conversation that a question is asked with.
+        channel_tokens_per_day: a channel's, by UTC days; 0 sets no limit.
+        user_tokens_per_day: of who asks, by UTC days; 0 sets no limit.
+    """
+
+    agent_queue_url: str
+    allowed_models: str
+    model_provider: Literal["bedrock", "openai"] = "bedrock"
+    model_url: str = ""
+    model_api_key_secret_arn: str = ""
+    model_idle_timeout: float = Field(default=20.0, gt=0)
+    model_total_timeout: float = Field(default=120.0, gt=0)
+    context_tokens: int = Field(default=6_000, gt=0)
+    channel_tokens_per_day: int = Field(default=0, ge=0)
+    user_tokens_per_day: int = Field(default=0, ge=0)
+
+    @property
+    def default_model(self) -> str:
+        return self.allowed_models.split(",")[0].strip()

@@ -1,0 +1,312 @@
+"""A channel with its agent: storage in memory, a model that says what it is told, open ears."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pydantic_ai.models
+import pytest
+
+from commons import keys
+from commons.dal import InMemoryRepository, Item, Query, Table
+from commons.realtime.broadcaster import Outcome, Post, Revalidate
+from commons.schemas.caller import Caller
+from commons.schemas.connection import Subscription
+from commons.schemas.event import AgentFailed, Event, MessageCreated, Usage
+from commons.schemas.generation import GenerationRecord, GenerationRequest
+from commons.schemas.message import PostMessage
+from commons.services.connections import ConnectionsService
+from commons.services.generations import GenerationsService
+from commons.services.log import LogService
+from commons.services.messages import MessagesService
+from workers_agent.model import Chunk, EndChunk, IModel, Prompt, TextChunk
+from workers_agent.pace import Pace
+from workers_agent.schemas import Delivery
+from workers_agent.services.answering import AnsweringService
+from workers_agent.services.batch import BatchService
+from workers_agent.services.budgets import BudgetsService
+from workers_agent.services.context import ContextService
+from workers_agent.services.leases import LeasesService
+
+CHANNEL = "channel-1"
+FAST = Pace(
+    lease=0.6,
+    heartbeat=0.05,
+    look=0.02,
+    idle=0.3,
+    total=2.0,
+    first_backoff=0.01,
+    last_deltas=0.5,
+    frame=0.01,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_real_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pydantic_ai.models, "ALLOW_MODEL_REQUESTS", False)
+
+
+type Script = Callable[[Prompt], AsyncGenerator[Chunk]]
+
+
+def says(*words: str, delay: float = 0.0, finish: EndChunk | None = None) -> Script:
+    """A model that says the words and ends."""
+
+    async def script(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        for word in words:
+            await asyncio.sleep(delay)
+            yield TextChunk(word)
+        yield finish or EndChunk("stop", Usage(model_id="m", input_tokens=7, output_tokens=3))
+
+    return script
+
+
+def fails(error: Exception, *, after: Sequence[str] = ()) -> Script:
+    """A model that says the words and then fails."""
+
+    async def script(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        for word in after:
+            yield TextChunk(word)
+            await asyncio.sleep(0.03)
+        raise error
+
+    return script
+
+
+def hangs(*, after: Sequence[str] = ()) -> Script:
+    """A model that says the words and then nothing."""
+
+    async def script(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        for word in after:
+            yield TextChunk(word)
+        await asyncio.sleep(60)
+
+    return script
+
+
+class ScriptedModel:
+    """Follows its scripts one after the other, the last for ever; remembers what it was asked."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self.scripts = list(scripts)
+        self.prompts: list[Prompt] = []
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Chunk]:
+        script = self.scripts[min(len(self.prompts), len(self.scripts) - 1)]
+        self.prompts.append(prompt)
+        async for chunk in script(prompt):
+            yield chunk
+
+
+@dataclass
+class RecordingBroadcaster:
+    """Takes every frame, but for connections that it is told are gone or failing."""
+
+    gone: set[str] = field(default_factory=set)
+    failing: set[str] = field(default_factory=set)
+    heard: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(
+        self,
+        posts: Iterable[Post],
+        *,
+        budget_seconds: float = 10.0,  # noqa: ARG002 - never waits
+        revalidate: Revalidate | None = None,  # noqa: ARG002
+    ) -> Outcome:
+        posts = list(posts)
+        taken = [post for post in posts if post.connection_id not in self.gone | self.failing]
+        with self._lock:
+            self.moments.append(time.monotonic())
+            for post in taken:
+                for frame in post.frames:
+                    self.heard.append((post.connection_id, json.loads(frame)))
+        asked = {post.connection_id for post in posts}
+        return Outcome(
+            delivered=len(taken),
+            gone=frozenset(asked & self.gone),
+            failed=frozenset(asked & self.failing),
+        )
+
+    def delete_connection(self, connection_id: str) -> bool:
+        raise AssertionError(f"nobody asked to close {connection_id}")
+
+    def frames(self, connection_id: str) -> list[dict[str, object]]:
+        return [frame for heard_by, frame in self.heard if heard_by == connection_id]
+
+    def text(self, connection_id: str) -> str:
+        """What a client has before it, by the rules of the contract."""
+        text = ""
+        last_index: int | None = None
+        for frame in self.frames(connection_id):
+            index = frame["index"]
+            assert isinstance(index, int)
+            if frame.get("snapshot"):
+                text = str(frame["text"])
+            else:
+                assert last_index is None or index == last_index + 1
+                text += str(frame["text"])
+            last_index = index
+        return text
+
+
+@dataclass
+class RecordingQueue:
+    hidden: list[tuple[list[str], int]] = field(default_factory=list)
+    returned: list[tuple[GenerationRequest, int]] = field(default_factory=list)
+
+    def hide(self, receipt_handles: Sequence[str], seconds: int) -> None:
+        self.hidden.append((list(receipt_handles), seconds))
+
+    def put_back(self, request: GenerationRequest, *, delay_seconds: int) -> bool:
+        self.returned.append((request, delay_seconds))
+        return True
+
+
+class Room:
+    """A channel, who is in it, and the worker that answers there."""
+
+    def __init__(self, repository: InMemoryRepository) -> None:
+        self.repository = repository
+        self._workers: list[BatchService] = []
+        self.log = LogService(repository)
+        self.messages = MessagesService(repository, log=self.log)
+        self.generations = GenerationsService(repository, log=self.log)
+        self.connections = ConnectionsService(repository)
+        self.broadcaster = RecordingBroadcaster()
+        self.queue = RecordingQueue()
+        self.join("alice")
+        self.configure(mode="always")
+
+    def configure(self, channel_id: str = CHANNEL, **agent: object) -> None:
+        item: Item = {**keys.channel_key(channel_id), "name": "General", "agent": agent}
+        self.repository.put(Table.CHANNELS, item)
+
+    def join(self, user_id: str, channel_id: str = CHANNEL) -> None:
+        item: Item = {
+            **keys.member_key(channel_id, user_id),
+            "channel_id": channel_id,
+            "user_id": user_id,
+            "role": "member",
+            "joined_at": "2026-01-01T00:00:00.000Z",
+        }
+        self.repository.put(Table.CHANNELS, item)
+
+    def listen(self, connection_id: str, user_id: str = "alice") -> None:
+        row = Subscription(
+            channel_id=CHANNEL,
+            connection_id=connection_id,
+            user_id=user_id,
+            state="live",
+            expires_at=int(time.time()) + 600,
+            connected_at=0,
+            live_since=1,
+        )
+        self.repository.put(Table.CONNECTIONS, row.to_item())
+
+    def say(
+        self, text: str, user_id: str = "alice", *, name: str | None = None, channel: str = CHANNEL
+    ) -> int:
+        caller = Caller(user_id=user_id, name=name, expires_at=0)
+        return self.messages.post(channel, caller, PostMessage(text=text)).event.seq
+
+    def worker(
+        self,
+        model: IModel,
+        *,
+        pace: Pace = FAST,
+        channel_tokens: int = 0,
+        user_tokens: int = 0,
+        tokens: int = 1_000,
+        broadcaster: RecordingBroadcaster | None = None,
+    ) -> BatchService:
+        answering = AnsweringService(
+            self.repository,
+            model=model,
+            broadcaster=broadcaster or self.broadcaster,
+            audience=self.connections,
+            leases=LeasesService(self.repository, seconds=pace.lease),
+            context=ContextService(
+                self.repository,
+                tokens=tokens,
+                default_model="default-model",
+                new_mark=lambda: "mark",
+            ),
+            budgets=BudgetsService(
+                self.repository, channel_tokens=channel_tokens, user_tokens=user_tokens
+            ),
+            pace=pace,
+            log=self.log,
+        )
+        worker = BatchService(answering, self.queue, pace=pace)
+        self._workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+
+    def answer(self, model: IModel, seq: int, *, generation: int = 1) -> list[str]:
+        """Hands the question to a worker; returns what is to be handed over again."""
+        return self.worker(model).answer([delivery(seq, generation)])
+
+    def events(self, channel_id: str = CHANNEL) -> list[Event]:
+        return self.log.read(channel_id, after=0, limit=100).items
+
+    def replies(self, channel_id: str = CHANNEL) -> list[MessageCreated]:
+        return [
+            event
+            for event in self.events(channel_id)
+            if isinstance(event, MessageCreated) and event.sender.kind == "agent"
+        ]
+
+    def failures(self, channel_id: str = CHANNEL) -> list[AgentFailed]:
+        return [event for event in self.events(channel_id) if isinstance(event, AgentFailed)]
+
+    def row(self, seq: int) -> GenerationRecord:
+        row = self.generations.latest(CHANNEL, seq)
+        assert row is not None
+        return row
+
+    def everything_stored(self) -> str:
+        """Every item of the channels table, as text."""
+        query = Query(table=Table.CHANNELS, partition=keys.channel_partition(CHANNEL))
+        return repr(list(self.repository.iterate(query)))
+
+
+def delivery(seq: int, generation: int = 1, *, channel_id: str = CHANNEL) -> Delivery:
+    request = GenerationRequest(
+        channel_id=channel_id,
+        question_seq=seq,
+        generation=generation,
+        correlation_id=f"correlation-{seq}",
+    )
+    return Delivery(f"message-{channel_id}-{seq}", f"receipt-{channel_id}-{seq}", request)
+
+
+@pytest.fixture
+def room(repository: InMemoryRepository) -> Iterator[Room]:
+    room = Room(repository)
+    yield room
+    room.close()
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[[Callable[[], object]], threading.Thread]]:
+    """Runs something beside the test, and waits for it at the end."""
+    threads: list[threading.Thread] = []
+
+    def start(work: Callable[[], object]) -> threading.Thread:
+        thread = threading.Thread(target=work)
+        thread.start()
+        threads.append(thread)
+        return thread
+
+    yield start
+    for thread in threads:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
