@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,8 +25,11 @@ from devstack.processes import (
 
 ENVIRONMENT_DIR = ROOT / ".venv-emulator"
 START_SECONDS = 60.0
-STOP_SECONDS = 6.0
-"""A clean end takes 1.7 s; the whole of `down` has 15."""
+STOP_SECONDS = 11.0
+"""A clean end takes 1.7 s on an idle machine; the whole of `down` has 15."""
+WIPE_SECONDS = 2.0
+QUIET_SECONDS = 0.5
+"""State is saved in one go: no file of it written for so long, and it is whole."""
 
 
 def uv() -> str:
@@ -82,7 +86,7 @@ class Emulator:
                 "End that, or choose another port with CHAT_PORT."
             )
         self._rewind_streams()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._wipe_temporary()
         self._temporary.mkdir(parents=True)
         record = start_background(
             [str(ENVIRONMENT_DIR / "bin" / "python"), "-m", "ministack"],
@@ -98,12 +102,30 @@ class Emulator:
         record = self.running()
         if record is None:
             return "ended"
-        ending = end(record, grace_seconds=STOP_SECONDS)
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        asked = time.time()
+        ending = end(
+            record, grace_seconds=STOP_SECONDS, is_done=lambda: self._state_is_saved(since=asked)
+        )
+        self._wipe_temporary(WIPE_SECONDS)
         return ending
 
     def forget_state(self) -> None:
         shutil.rmtree(self._config.state_dir, ignore_errors=True)
+
+    def _wipe_temporary(self, seconds: float | None = None) -> None:
+        """Removes the workers' copies of their code; after a burst there are many thousand files.
+
+        Args:
+            seconds: for how long at most; the next start removes what is left then.
+        """
+        wiping = threading.Thread(
+            target=shutil.rmtree,
+            args=(self._temporary,),
+            kwargs={"ignore_errors": True},
+            daemon=True,
+        )
+        wiping.start()
+        wiping.join(seconds)
 
     @property
     def _temporary(self) -> Path:
@@ -133,6 +155,16 @@ class Emulator:
             "SFTP_ENABLED": "0",
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": f"http://127.0.0.1:{model_port}",
         }
+
+    def _state_is_saved(self, *, since: float) -> bool:
+        """A function that hangs keeps the process, but not the saving."""
+        written = [file.stat().st_mtime for file in self._state.glob("*.json")]
+        saving = [at for at in written if at > since]
+        return (
+            len(saving) > len(written) / 2
+            and not any(self._state.glob("*.tmp"))
+            and time.time() - max(saving) > QUIET_SECONDS
+        )
 
     def _rewind_streams(self) -> None:
         """Stream positions survive a restart, the records they count do not: back to 0."""

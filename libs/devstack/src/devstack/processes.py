@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -87,29 +87,33 @@ def start_background(
     )
 
 
-def end(record: ProcessRecord, *, grace_seconds: float) -> Ending:
-    """Asks a process to end, kills it if it does not, and its children in any case."""
+def end(
+    record: ProcessRecord, *, grace_seconds: float, is_done: Callable[[], bool] = lambda: False
+) -> Ending:
+    """Asks a process to end, kills it if it does not, and its children in any case.
+
+    Args:
+        record: the process.
+        grace_seconds: how long it may take.
+        is_done: whether all that it has to do at its end is done: what then remains is not worth
+            waiting for, and killing it counts as its end.
+    """
     ending: Ending = "ended"
     if (process := record.find()) is not None:
+        deadline = time.monotonic() + grace_seconds
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-        if not _ends_within(record, grace_seconds):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-            ending = "killed"
+        # A zombie counts as ended: who should reap it may be a slow init.
+        while record.find() is not None and not is_done():
+            if time.monotonic() > deadline:
+                ending = "killed"
+                break
+            time.sleep(0.05)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(record.pid, signal.SIGKILL)
     return ending
-
-
-def _ends_within(record: ProcessRecord, seconds: float) -> bool:
-    """A zombie counts as ended: who should reap it may be a slow init."""
-    deadline = time.monotonic() + seconds
-    while record.find() is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def end_own_session_children() -> None:
