@@ -185,7 +185,7 @@ class LogService(BaseService):
             last_seq = events[-1].seq
         else:
             last_seq = self._last_seq(channel_id)
-        through = events[-1].seq if events else max(after, last_seq)
+        through = events[-1].seq if events else after
         return EventPage(items=events, last_seq=last_seq, has_more=last_seq > through)
 
     def get(self, channel_id: str, seq: int) -> Event:
