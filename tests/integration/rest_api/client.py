@@ -1,8 +1,8 @@
 """Calls the REST API as its callers do: events in the shape of API Gateway, over real services."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -22,14 +22,14 @@ class RecordingBroadcaster:
         self,
         posts: Iterable[Post],
         *,
-        budget_seconds: float = 10.0,
-        revalidate: Revalidate | None = None,
+        budget_seconds: float = 10.0,  # noqa: ARG002 - of the interface
+        revalidate: Revalidate | None = None,  # noqa: ARG002
     ) -> Outcome:
         sent = list(posts)
         self.posts += sent
         return Outcome(delivered=len(sent))
 
-    def delete_connection(self, connection_id: str) -> bool:
+    def delete_connection(self, connection_id: str) -> bool:  # noqa: ARG002
         return True
 
     def frames_to(self, connection_id: str) -> list[dict[str, Any]]:
@@ -105,8 +105,6 @@ class Client:
 
     api: RestApi
     user: str = "alice"
-    names: bool = True
-    headers: dict[str, str] = field(default_factory=dict)
 
     def as_user(self, user: str) -> "Client":
         return Client(self.api, user)
@@ -171,3 +169,15 @@ class Client:
     def react(self, channel: str, seq: int, emoji: str) -> Answer:
         path = f"/v1/channels/{channel}/messages/{seq}/reactions/{quote(emoji, safe='')}"
         return self.put(path)
+
+
+def walk(client: Client, path: str) -> Iterator[list[dict[str, Any]]]:
+    """The items of each page from `path` on, as far as the cursors lead."""
+    target = path
+    while True:
+        answer = client.get(target)
+        assert answer.status == 200, answer.text
+        yield answer.body["items"]
+        if answer.body["nextCursor"] is None:
+            return
+        target = f"{path}&cursor={answer.body['nextCursor']}"

@@ -3,7 +3,10 @@ from collections.abc import Callable
 import pytest
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 
+from commons.clock import epoch_milliseconds
 from commons.dal import DynamoDBRepository, InMemoryRepository, IRepository
+from commons.schemas.caller import Caller
+from commons.services.connections import ConnectionsService
 from rest_api.app import RestApi
 from rest_api.composition import Services, build_services
 from rest_api.settings import Settings
@@ -68,3 +71,23 @@ def storage(request: pytest.FixtureRequest) -> IRepository:
 def anywhere(storage: IRepository, make_api: MakeApi) -> Client:
     """Alice's client of an API over each repository in turn."""
     return make_api(storage)
+
+
+type Listen = Callable[[str, str], str]
+
+
+@pytest.fixture
+def listen(repository: InMemoryRepository) -> Listen:
+    """Opens a connection of a user that is subscribed to a channel; returns its id."""
+
+    def connect(user: str, channel: str) -> str:
+        caller = Caller(user_id=user, expires_at=epoch_milliseconds() // 1_000 + 3_600)
+        connection = ConnectionsService(repository).register(
+            f"connection-of-{user}",
+            caller,
+            connected_at=epoch_milliseconds(),
+            channels=[channel],
+        )
+        return connection.connection_id
+
+    return connect
