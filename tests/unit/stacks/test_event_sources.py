@@ -1,0 +1,182 @@
+"""Which records wake which function, and how failures are handed back."""
+
+import json
+from typing import Any
+
+import pytest
+from tools.check_templates import Template
+
+type Pattern = dict[str, Any]
+
+
+@pytest.fixture
+def workers(templates: dict[str, Template]) -> Template:
+    return templates["workers"]
+
+
+def source(workers: Template, function: str, event: str) -> dict[str, Any]:
+    found: dict[str, Any] = workers.functions[function]["Properties"]["Events"][event]["Properties"]
+    return found
+
+
+def matches(pattern: object, value: object) -> bool:
+    """Lambda's event filters, as far as the template uses them."""
+    match pattern:
+        case dict():
+            return isinstance(value, dict) and all(
+                matches(each, value.get(key)) for key, each in pattern.items()
+            )
+        case list():
+            return any(_alternative(each, value) for each in pattern)
+        case _:
+            raise AssertionError(pattern)
+
+
+def _alternative(pattern: object, value: object) -> bool:
+    match pattern:
+        case {"exists": bool(wanted)}:
+            return (value is not None) == wanted
+        case {"prefix": str(prefix)}:
+            return isinstance(value, str) and value.startswith(prefix)
+        case _:
+            return pattern == value
+
+
+def wakes(properties: dict[str, Any], record: dict[str, Any]) -> bool:
+    filters = properties["FilterCriteria"]["Filters"]
+    return any(matches(json.loads(each["Pattern"]), record) for each in filters)
+
+
+def change(
+    name: str, *, new: dict[str, str] | None = None, old: dict[str, str] | None = None, **key: str
+) -> dict[str, Any]:
+    """A stream record whose attributes are all strings."""
+    record: dict[str, Any] = {"Keys": {each: {"S": value} for each, value in key.items()}}
+    if new is not None:
+        record["NewImage"] = {each: {"S": value} for each, value in new.items()}
+    if old is not None:
+        record["OldImage"] = {each: {"S": value} for each, value in old.items()}
+    return {"eventName": name, "dynamodb": record}
+
+
+MESSAGE = {"type": "message.created", "sender_kind": "user"}
+REPLY = {"type": "message.created", "sender_kind": "agent"}
+JOINED = {"type": "member.joined", "sender_kind": "system"}
+MARKER = {"digest": "…"}
+
+
+class TestDelivery:
+    @pytest.fixture
+    def appended(self, workers: Template) -> dict[str, Any]:
+        return source(workers, "WorkersDeliveryFunction", "Appended")
+
+    @pytest.mark.parametrize("event", [MESSAGE, REPLY, JOINED])
+    def test_every_appended_event_is_delivered(
+        self, appended: dict[str, Any], event: dict[str, str]
+    ) -> None:
+        assert wakes(appended, change("INSERT", new=event))
+
+    def test_a_marker_is_not(self, appended: dict[str, Any]) -> None:
+        assert not wakes(appended, change("INSERT", new=MARKER))
+
+    def test_a_redaction_is_not(self, appended: dict[str, Any]) -> None:
+        assert not wakes(appended, change("MODIFY", new=MESSAGE, old=MESSAGE))
+
+    def test_a_shard_is_read_in_order(self, appended: dict[str, Any]) -> None:
+        assert appended["ParallelizationFactor"] == 1
+
+
+class TestDispatcher:
+    @pytest.fixture
+    def asked(self, workers: Template) -> dict[str, Any]:
+        return source(workers, "WorkersAgentDispatcherFunction", "Asked")
+
+    @pytest.fixture
+    def asked_anew(self, workers: Template) -> dict[str, Any]:
+        return source(workers, "WorkersAgentDispatcherFunction", "AskedAnew")
+
+    def test_a_users_message_is_dispatched(self, asked: dict[str, Any]) -> None:
+        assert wakes(asked, change("INSERT", new=MESSAGE))
+
+    @pytest.mark.parametrize("event", [REPLY, JOINED, MARKER])
+    def test_the_agent_answers_neither_itself_nor_the_system(
+        self, asked: dict[str, Any], event: dict[str, str]
+    ) -> None:
+        assert not wakes(asked, change("INSERT", new=event))
+
+    def test_a_queued_generation_is_dispatched(self, asked_anew: dict[str, Any]) -> None:
+        row = change("INSERT", new={"status": "queued"}, pk="channel#C", sk="generation#1#2")
+        assert wakes(asked_anew, row)
+
+    def test_a_claimed_first_reply_is_not(self, asked_anew: dict[str, Any]) -> None:
+        row = change("INSERT", new={"status": "running"}, pk="channel#C", sk="generation#1#1")
+        assert not wakes(asked_anew, row)
+
+    def test_a_member_row_is_not(self, asked_anew: dict[str, Any]) -> None:
+        row = change("INSERT", new={"status": "queued"}, pk="channel#C", sk="member#alice")
+        assert not wakes(asked_anew, row)
+
+    def test_no_question_is_missed_while_a_mapping_is_made(
+        self, asked: dict[str, Any], asked_anew: dict[str, Any]
+    ) -> None:
+        assert asked["StartingPosition"] == asked_anew["StartingPosition"] == "TRIM_HORIZON"
+
+
+class TestPresence:
+    @pytest.fixture
+    def changed(self, workers: Template) -> dict[str, Any]:
+        return source(workers, "WorkersPresenceFunction", "Changed")
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            change("INSERT", new={"state": "live"}),
+            change("MODIFY", old={"state": "replaying"}, new={"state": "live"}),
+            change("REMOVE", old={"state": "live"}),
+        ],
+        ids=["subscribed", "replayed", "ended"],
+    )
+    def test_who_comes_and_goes_is_noticed(
+        self, changed: dict[str, Any], record: dict[str, Any]
+    ) -> None:
+        assert wakes(changed, record)
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            change("INSERT", new={"state": "replaying"}),
+            change("MODIFY", old={"state": "live"}, new={"state": "live"}),
+            change("INSERT", new={"expires_at": "1"}),
+            change("REMOVE", old={"expires_at": "1"}),
+        ],
+        ids=["replaying", "renewed", "ticket", "spent ticket"],
+    )
+    def test_nothing_else_wakes_it(self, changed: dict[str, Any], record: dict[str, Any]) -> None:
+        assert not wakes(changed, record)
+
+
+class TestAgent:
+    def test_a_question_waits_for_no_other(self, workers: Template) -> None:
+        questions = source(workers, "WorkersAgentFunction", "Questions")
+        assert questions["MaximumBatchingWindowInSeconds"] == 0
+
+    def test_workers_at_once_are_bounded_by_a_number(self, workers: Template) -> None:
+        questions = source(workers, "WorkersAgentFunction", "Questions")
+        mapping, parameter, column = questions["ScalingConfig"]["MaximumConcurrency"][
+            "Fn::FindInMap"
+        ]
+        table = workers.body["Mappings"][mapping]
+        assert parameter == {"Ref": "MaximumConcurrency"}
+        allowed = workers.parameters["MaximumConcurrency"]["AllowedValues"]
+        assert {str(value): {column: value} for value in allowed} == table
+
+    def test_the_queue_hides_a_message_six_times_as_long_as_a_worker_may_run(
+        self, workers: Template
+    ) -> None:
+        timeout = workers.functions["WorkersAgentFunction"]["Properties"]["Timeout"]
+        assert workers.queues["AgentQueue"]["Properties"]["VisibilityTimeout"] == 6 * timeout
+
+    def test_a_worker_outlives_the_longest_reply(self, workers: Template) -> None:
+        timeout = workers.functions["WorkersAgentFunction"]["Properties"]["Timeout"]
+        assert workers.parameters["ModelTotalTimeout"]["Default"] == 120
+        assert workers.parameters["ModelTotalTimeout"]["MaxValue"] <= timeout - 30
