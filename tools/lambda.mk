@@ -1,5 +1,7 @@
 # Packages one function: its own code, and only what neither the layer nor the runtime has.
-# A member's Makefile sets MEMBER and includes this file.
+# Its own code goes as bytecode alone, half the size; tracebacks keep their files and line numbers.
+# A member's Makefile sets MEMBER, names in UNSHIPPED the subpackages that only development needs,
+# and includes this file.
 
 include $(dir $(lastword $(MAKEFILE_LIST)))package.mk
 
@@ -10,5 +12,8 @@ build-%:
 	$(EXPORT) --package $(subst _,-,$(MEMBER)) $(PRUNE_FLAGS) --output-file "$(ARTIFACTS_DIR)/.requirements" >/dev/null
 	$(call install,$(ARTIFACTS_DIR)/.requirements,$(ARTIFACTS_DIR))
 	rm "$(ARTIFACTS_DIR)/.requirements"
+	$(call compile,$(ARTIFACTS_DIR),$(ARTIFACTS_DIR),/var/task)
 	$(call copy_package,src/$(MEMBER),$(ARTIFACTS_DIR))
-	$(call compile,$(ARTIFACTS_DIR),/var/task)
+	rm -rf $(foreach subpackage,$(UNSHIPPED),"$(ARTIFACTS_DIR)/$(MEMBER)/$(subpackage)")
+	$(call compile,$(ARTIFACTS_DIR)/$(MEMBER),$(ARTIFACTS_DIR),/var/task,-b)
+	find "$(ARTIFACTS_DIR)/$(MEMBER)" -name '*.py' -delete

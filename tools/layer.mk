@@ -10,4 +10,4 @@ build-%:
 	$(call install,$(ARTIFACTS_DIR)/.requirements,$(ARTIFACTS_DIR)/python)
 	rm "$(ARTIFACTS_DIR)/.requirements"
 	$(call copy_package,src/$(MEMBER),$(ARTIFACTS_DIR)/python)
-	$(call compile,$(ARTIFACTS_DIR)/python,/opt/python)
+	$(call compile,$(ARTIFACTS_DIR)/python,$(ARTIFACTS_DIR)/python,/opt/python)

@@ -12,7 +12,7 @@ PYTHON_VERSION := 3.12
 CHAT_PLATFORM ?= aarch64-manylinux_2_28
 PLATFORM_FLAGS := $(if $(filter native,$(CHAT_PLATFORM)),,--python-platform $(CHAT_PLATFORM))
 
-# Lambda's Python runtime brings these (docs/adr/boto3-from-the-runtime.md).
+# Lambda's Python runtime brings these (docs/adr/0020-boto3-from-the-runtime.md).
 RUNTIME_PACKAGES := boto3 botocore s3transfer jmespath python-dateutil six
 
 EXPORT := $(UV) export --quiet --locked --no-dev --no-emit-workspace --no-hashes --no-header --no-annotate
@@ -30,13 +30,13 @@ endef
 define copy_package
 	mkdir -p "$(2)"
 	cp -R "$(1)" "$(2)/"
+	find "$(2)/$(notdir $(1))" -name __pycache__ -type d -prune -exec rm -rf {} +
 endef
 
-# $(call compile,directory,where Lambda mounts it)
+# $(call compile,directory,its root,where Lambda mounts that root,flags)
 # SAM dates every zipped file 1980: bytecode that is checked by time stamp would never match, and
 # each cold start would compile anew.
 define compile
-	find "$(1)" -name __pycache__ -type d -prune -exec rm -rf {} +
 	PYTHONHASHSEED=0 $(UV) run --quiet --no-project --python $(PYTHON_VERSION) \
-	  python -m compileall -q --invalidation-mode unchecked-hash -s "$(1)" -p "$(2)" "$(1)"
+	  python -m compileall -q --invalidation-mode unchecked-hash -s "$(2)" -p "$(3)" $(4) "$(1)"
 endef
