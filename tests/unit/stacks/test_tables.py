@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from tools.check_templates import Template
 
 from commons.dal.interface import INDEX_KEYS, TABLE_KEYS, Table, TableKey
-from tools.check_templates import Template
 
 
 @pytest.fixture
