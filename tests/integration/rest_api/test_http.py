@@ -173,8 +173,8 @@ def test_a_ticket_is_issued_for_sixty_seconds(alice: Client) -> None:
 def test_an_unforeseen_exception_says_nothing_about_itself(
     alice: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Put together here: a traceback quotes the line of code that raises.
-    text = " ".join(("secret", "table"))
+    # Not in the line that raises: a traceback quotes that.
+    text = "secret table"
 
     def fail(*_: object) -> None:
         raise RuntimeError(text)

@@ -1,0 +1,92 @@
+"""Asking the agent again, and telling it to stop."""
+
+import pytest
+from tests.integration.rest_api.client import Client
+
+from commons import keys
+from commons.dal import InMemoryRepository, Table
+from commons.schemas.event import MessageCreatedData, Sender
+from commons.services.log import Draft, LogService
+
+
+@pytest.fixture
+def answered(alice: Client, repository: InMemoryRepository) -> str:
+    """A channel with a question (1) and the agent's reply (2)."""
+    channel = alice.new_channel("bob")
+    alice.say(channel, "a question")
+    LogService(repository).append(
+        channel,
+        lambda: Draft(
+            type="message.created",
+            sender=Sender(id="#agent", kind="agent"),
+            data=MessageCreatedData(
+                text="an answer", reply_to=1, generation=1, finish_reason="stop"
+            ),
+        ),
+    )
+    return channel
+
+
+def regenerate(client: Client, channel: str, seq: int) -> int:
+    return client.post(f"/v1/channels/{channel}/messages/{seq}/regenerate").status
+
+
+def test_a_reply_is_asked_for_anew_once_at_a_time(
+    alice: Client, answered: str, repository: InMemoryRepository
+) -> None:
+    assert regenerate(alice, answered, 2) == 202
+    assert regenerate(alice, answered, 2) == 409
+
+    row = repository.get(Table.CHANNELS, keys.generation_key(answered, 1, 2))
+    assert row["status"] == "queued"
+
+
+def test_only_an_agents_message_is_asked_for_anew(alice: Client, answered: str) -> None:
+    assert regenerate(alice, answered, 1) == 422
+
+
+def test_an_agent_that_is_off_is_not_asked(alice: Client, answered: str) -> None:
+    alice.patch(f"/v1/channels/{answered}", {"agent": {"mode": "off"}})
+
+    assert regenerate(alice, answered, 2) == 409
+
+
+def test_a_deleted_reply_is_not_asked_for_anew(alice: Client, answered: str) -> None:
+    alice.delete(f"/v1/channels/{answered}/messages/2")
+
+    assert regenerate(alice, answered, 2) == 409
+
+
+def test_a_stranger_asks_for_nothing(alice: Client, answered: str) -> None:
+    mallory = alice.as_user("mallory")
+
+    assert regenerate(mallory, answered, 2) == 404
+    assert mallory.post(f"/v1/channels/{answered}/generations/cancel").status == 404
+
+
+@pytest.mark.parametrize("body", [None, {}, {"replyTo": None}])
+def test_any_member_cancels_everything_up_to_now(
+    alice: Client, answered: str, repository: InMemoryRepository, body: object
+) -> None:
+    bob = alice.as_user("bob")
+
+    assert bob.post(f"/v1/channels/{answered}/generations/cancel", body).status == 202
+
+    assert repository.get(Table.CHANNELS, keys.cancel_key(answered))["through_seq"] == 2
+
+
+@pytest.mark.parametrize(("reply_to", "status"), [(1, 202), (99, 422), (0, 422), ("1", 422)])
+def test_the_reply_to_one_question_is_cancelled(
+    alice: Client, answered: str, reply_to: object, status: int
+) -> None:
+    path = f"/v1/channels/{answered}/generations/cancel"
+
+    assert alice.post(path, {"replyTo": reply_to}).status == status
+
+
+def test_only_its_owner_deletes_an_agents_message(alice: Client, answered: str) -> None:
+    path = f"/v1/channels/{answered}/messages/2"
+
+    assert alice.as_user("bob").delete(path).status == 403
+    assert alice.patch(path, {"text": "put into its mouth"}).status == 403
+    assert alice.delete(path).status == 204

@@ -1,0 +1,160 @@
+"""The OpenAPI document: committed as generated, valid, and about the routes that there are."""
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # untyped
+from openapi_spec_validator import validate
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # untyped
+
+from commons import errors
+from commons.dal import InMemoryRepository
+from rest_api.app import RestApi
+from rest_api.composition import build_services
+from rest_api.description.__main__ import PATH
+from rest_api.description.document import as_json
+from rest_api.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+DOCUMENT: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+OPERATIONS = [
+    (method, path, operation)
+    for path, verbs in DOCUMENT["paths"].items()
+    for method, operation in verbs.items()
+]
+
+type Routes = set[tuple[str, str]]
+
+
+def test_the_committed_document_is_the_generated_one() -> None:
+    assert PATH.read_text(encoding="utf-8") == as_json(), "run: python -m rest_api.description"
+
+
+def test_the_document_lies_beside_the_stack_that_serves_it() -> None:
+    assert (ROOT / "stacks" / "rest" / "openapi.json").resolve() == PATH.resolve()
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(DOCUMENT)
+
+
+def described_routes() -> Routes:
+    return {(method, re.sub(r"{\w+}", "{}", path)) for method, path, _ in OPERATIONS}
+
+
+def test_the_document_and_the_function_name_the_same_routes(
+    repository: InMemoryRepository,
+) -> None:
+    settings = Settings(
+        websocket_callback_url="http://127.0.0.1:9", allowed_models="m", cursor_secret_arn="arn"
+    )
+    app = RestApi(build_services(settings, repository=repository), allowed_origins=[])._app
+
+    routes = {
+        (route.method.lower(), re.sub(r"<\w+>", "{}", route.path) or "/")
+        for route in app._static_routes + app._dynamic_routes
+    }
+
+    assert routes == described_routes()
+
+
+def template_events() -> dict[str, dict[str, Any]]:
+    template = yaml_parse((ROOT / "stacks" / "rest" / "template.yaml").read_text(encoding="utf-8"))
+    events = template["Resources"]["RestApiFunction"]["Properties"]["Events"]
+    return {name: event["Properties"] for name, event in events.items()}
+
+
+def test_the_document_and_the_template_name_the_same_routes() -> None:
+    events = template_events().values()
+    routes = {
+        (event["Method"], re.sub(r"{\w+}", "{}", event["Path"]))
+        for event in events
+        if event["Method"] != "options"
+    }
+
+    assert routes == described_routes()
+
+
+def test_the_template_names_events_as_the_document_names_operations() -> None:
+    names = {
+        name[0].lower() + name[1:]
+        for name, event in template_events().items()
+        if event["Method"] != "options"
+    }
+
+    assert names == {operation["operationId"] for _, _, operation in OPERATIONS}
+
+
+def test_every_path_with_a_token_answers_preflights_without_one() -> None:
+    events = template_events().values()
+    preflights = {event["Path"] for event in events if event["Method"] == "options"}
+
+    assert preflights >= {path for path in DOCUMENT["paths"] if path.startswith("/v1/")}
+
+
+def test_what_needs_no_token_is_the_same_in_document_and_template() -> None:
+    in_template = {
+        event["Path"]
+        for event in template_events().values()
+        if event.get("Auth", {}).get("Authorizer") == "NONE" and event["Method"] != "options"
+    }
+
+    assert in_template == {path for _, path, each in OPERATIONS if each.get("security") == []}
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+def test_an_operation_has_an_id_a_summary_errors_and_an_example(
+    method: str, path: str, operation: dict[str, Any]
+) -> None:
+    assert operation["operationId"]
+    assert operation["summary"]
+    assert any(status.startswith("4") for status in operation["responses"])
+    for parameter in operation.get("parameters", []):
+        assert parameter["description"]
+    for status, response in operation["responses"].items():
+        for media in response.get("content", {}).values():
+            assert "example" in media, (status, path)
+
+
+def test_examples_are_what_their_schemas_say() -> None:
+    checked = 0
+    found = list(medias(DOCUMENT))
+    for media in found:
+        schema = {**media["schema"], "components": DOCUMENT["components"]}
+        Draft202012Validator(schema).validate(media["example"])
+        checked += 1
+
+    assert checked > 30
+
+
+def medias(node: Any) -> Any:
+    if isinstance(node, dict):
+        if {"schema", "example"} <= node.keys():
+            yield node
+        for each in node.values():
+            yield from medias(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from medias(each)
+
+
+def test_every_kind_of_error_is_explained() -> None:
+    explained = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
+    codes = {
+        error.code
+        for _, error in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(error, errors.ChatError) and hasattr(error, "code")
+    }
+    in_template = set(
+        re.findall(
+            r"urn:problem-type:chat:([a-z-]+)",
+            (ROOT / "stacks" / "rest" / "template.yaml").read_text(encoding="utf-8"),
+        )
+    )
+
+    for code in codes | in_template | {"internal-error"}:
+        assert f"`{code}`" in explained, code
