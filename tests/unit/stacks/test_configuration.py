@@ -9,7 +9,7 @@ from tools.check_templates import SSM_PARAMETER_TYPE, STACKS, STACKS_ROOT, Templ
 
 STAGES = ("dev", "prod")
 DIRECTORIES = (STACKS_ROOT, *(STACKS_ROOT / stack for stack in STACKS))
-EMULATOR_ONLY = {"CognitoEndpoint", "EmulatorEndpoint", "RouteResponses"}
+EMULATOR_ONLY = {"CognitoEndpoint", "EmulatorEndpoint", "EmulatorRights", "RouteResponses"}
 
 
 def settings_of(directory: Path) -> dict[str, Any]:
