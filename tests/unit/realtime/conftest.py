@@ -1,19 +1,31 @@
 import re
+import ssl
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import unquote
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from commons.realtime.broadcaster import Broadcaster
 
 HANG_UP = 0
 """A scripted answer: close the TCP connection without one."""
+
+OK_THEN_HANG_UP = 1
+"""A scripted answer: 200, and the TCP connection closed without a word afterwards."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,8 @@ class FakeCallbackApi:
         return [sent.body for sent in self.requests if sent.connection_id == connection_id]
 
 
-@pytest.fixture
-def callback_api() -> Iterator[FakeCallbackApi]:
+@contextmanager
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[FakeCallbackApi]:
     fake = FakeCallbackApi()
 
     class Handler(BaseHTTPRequestHandler):
@@ -104,6 +116,8 @@ def callback_api() -> Iterator[FakeCallbackApi]:
             if status == HANG_UP:
                 self.close_connection = True
                 return
+            if status == OK_THEN_HANG_UP:
+                self.close_connection, status = True, 200
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -119,13 +133,58 @@ def callback_api() -> Iterator[FakeCallbackApi]:
         request_queue_size = 256
 
     server = Server(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_port}/dev"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if tls is None else "https"
+    fake.url = f"{scheme}://127.0.0.1:{server.server_port}/dev"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield fake
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def callback_api() -> Iterator[FakeCallbackApi]:
+    with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def tls_callback_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCallbackApi]:
+    """As `callback_api`, over TLS, its certificate among those that botocore trusts."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    _write_certificate(certificate, key)
+    monkeypatch.setattr("commons.realtime.callback_api.get_cert_path", lambda _: str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with serving(context) as fake:
+        yield fake
+
+
+def _write_certificate(certificate: Path, key: Path) -> None:
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "callback api")])
+    today = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, private_key.public_key(), x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private_key, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        private_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from botocore.exceptions import NoCredentialsError
 from commons.realtime import broadcaster as module
 from commons.realtime.broadcaster import Broadcaster, Outcome, Post
 
-from .conftest import HANG_UP, FakeCallbackApi, always, at_first, by_connection
+from .conftest import HANG_UP, OK_THEN_HANG_UP, FakeCallbackApi, always, at_first, by_connection
 
 
 def now_ms() -> int:
@@ -99,6 +99,53 @@ def test_connections_to_the_api_are_kept_alive(
     assert len({request.peer for request in callback_api.requests}) == 1
 
 
+def test_a_connection_to_the_api_that_was_closed_while_idle_is_replaced_without_waiting(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def back_off(_attempt: int) -> float:
+        raise AssertionError("nothing failed that is worth a wait")
+
+    monkeypatch.setattr(module, "_backoff", back_off)
+    callback_api.script = always(OK_THEN_HANG_UP)
+
+    for _ in range(5):
+        assert broadcaster.send([Post("c", (b"x",))]) == Outcome(delivered=1)
+
+    assert callback_api.bodies("c") == [b"x"] * 5
+
+
+def test_over_tls_frames_arrive_and_a_stranger_is_not_believed(
+    tls_callback_api: FakeCallbackApi, session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusting = Broadcaster(tls_callback_api.url, session=session)
+    monkeypatch.undo()
+    distrusting = Broadcaster(tls_callback_api.url, session=session)
+
+    assert trusting.send([Post("c", (b"1", b"2"))]) == Outcome(delivered=1)
+    assert distrusting.send([Post("c", (b"3",))], budget_seconds=0.2).failed == {"c"}
+    assert tls_callback_api.bodies("c") == [b"1", b"2"]
+
+
+def test_an_api_that_does_not_answer_is_given_up_within_the_budget(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi
+) -> None:
+    callback_api.delay = 1.0
+    started = time.monotonic()
+
+    outcome = broadcaster.send([Post("c", (b"x",))], budget_seconds=0.3)
+
+    assert outcome == Outcome(failed=frozenset({"c"}))
+    assert time.monotonic() - started < 0.9
+
+
+def test_an_api_that_is_not_there_is_given_up_within_the_budget(session: boto3.Session) -> None:
+    broadcaster = Broadcaster("http://127.0.0.1:1/dev", session=session)
+
+    outcome = broadcaster.send([Post("c", (b"x",))], budget_seconds=0.2)
+
+    assert outcome == Outcome(failed=frozenset({"c"}))
+
+
 def test_many_posts_are_in_flight_but_no_more_than_the_bound(
     callback_api: FakeCallbackApi, session: boto3.Session
 ) -> None:
@@ -107,7 +154,7 @@ def test_many_posts_are_in_flight_but_no_more_than_the_bound(
 
     broadcaster.send(Post(f"c{n}", (b"x",)) for n in range(64))
 
-    assert callback_api.most_in_flight == 8
+    assert 4 <= callback_api.most_in_flight <= 8
 
 
 def test_what_is_throttled_or_broken_is_tried_again_until_it_is_taken(

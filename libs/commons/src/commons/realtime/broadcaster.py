@@ -120,7 +120,7 @@ class Broadcaster:
         max_in_flight: int = MAX_IN_FLIGHT,
         api: CallbackApi | None = None,
     ) -> None:
-        self._api = api or CallbackApi(callback_url, session=session, pool_size=max_in_flight)
+        self._api = api or CallbackApi(callback_url, session=session)
         self._max_in_flight = max_in_flight
         self._threads = ThreadPoolExecutor(max_in_flight, thread_name_prefix="post")
 
