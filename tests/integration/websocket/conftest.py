@@ -7,9 +7,17 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tests.integration.websocket.gateway import ManagementApi, served_management_api
 
 from commons import keys
-from commons.dal import DynamoDBRepository, Item, Query, Table
+from commons.dal import (
+    DynamoDBRepository,
+    InMemoryRepository,
+    IRepository,
+    Item,
+    Query,
+    Table,
+)
 from commons.ids import new_channel_id
 from commons.schemas.caller import Caller
+from commons.services import base
 from commons.services.connections import ConnectionsService
 from websocket_connect import handler as connect_handler
 from websocket_disconnect import handler as disconnect_handler
@@ -35,9 +43,18 @@ def management_api(served: ManagementApi) -> ManagementApi:
 
 
 @pytest.fixture(autouse=True)
-def environment(
-    monkeypatch: pytest.MonkeyPatch, management_api: ManagementApi, table_names: object
-) -> None:
+def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> IRepository:
+    """What the handlers store in: memory, or by indirect parameter "dynamodb" moto's tables."""
+    if getattr(request, "param", "memory") == "dynamodb":
+        tables: DynamoDBRepository = request.getfixturevalue("moto_repository")
+        return tables
+    repository = InMemoryRepository()
+    monkeypatch.setattr(base, "default_repository", lambda: repository)
+    return repository
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, management_api: ManagementApi) -> None:
     for name, value in {
         "WEBSOCKET_CALLBACK_URL": management_api.url,
         "JWT_ISSUER": "https://issuer.example/pool",
@@ -77,7 +94,7 @@ def channel_id() -> str:
 
 
 @pytest.fixture
-def join(moto_repository: DynamoDBRepository) -> Join:
+def join(storage: IRepository) -> Join:
     """Makes a user a member of a channel, as the channels service leaves the rows."""
 
     def _join(user_id: str, channel_id: str) -> None:
@@ -98,14 +115,14 @@ def join(moto_repository: DynamoDBRepository) -> Join:
             "role": "member",
             "joined_at": "2026-01-01T00:00:00.000Z",
         }
-        moto_repository.put(Table.CHANNELS, meta)
-        moto_repository.put(Table.CHANNELS, member)
+        storage.put(Table.CHANNELS, meta)
+        storage.put(Table.CHANNELS, member)
 
     return _join
 
 
 @pytest.fixture
-def open_connection(moto_repository: DynamoDBRepository) -> Open:
+def open_connection(storage: IRepository) -> Open:
     """Registers a connection, as a handshake a minute ago left it."""
 
     def _open(
@@ -115,7 +132,7 @@ def open_connection(moto_repository: DynamoDBRepository) -> Open:
         channels: tuple[str, ...] = (),
         seconds: int = 3600,
     ) -> None:
-        ConnectionsService(moto_repository).register(
+        ConnectionsService(storage).register(
             connection_id,
             Caller(user_id=user_id, name=user_id.title(), expires_at=int(time.time()) + seconds),
             connected_at=int(time.time() * 1000) - 60_000,
@@ -126,10 +143,10 @@ def open_connection(moto_repository: DynamoDBRepository) -> Open:
 
 
 @pytest.fixture
-def stored(moto_repository: DynamoDBRepository) -> Callable[[str], list[Item]]:
+def stored(storage: IRepository) -> Callable[[str], list[Item]]:
     """The rows of one partition of the connections table."""
 
     def _stored(partition: str) -> list[Item]:
-        return list(moto_repository.iterate(Query(table=Table.CONNECTIONS, partition=partition)))
+        return list(storage.iterate(Query(table=Table.CONNECTIONS, partition=partition)))
 
     return _stored

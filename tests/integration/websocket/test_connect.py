@@ -18,7 +18,7 @@ from tests.integration.websocket.gateway import (
     message_event,
 )
 
-from commons.dal import DynamoDBRepository, Item
+from commons.dal import IRepository, Item
 from commons.ids import new_channel_id
 from commons.realtime.edge import SocketResponse
 from commons.schemas.caller import Caller
@@ -42,10 +42,10 @@ def connect(lambda_context: LambdaContext) -> Connect:
 
 
 @pytest.fixture
-def ticket(moto_repository: DynamoDBRepository) -> str:
+def ticket(storage: IRepository) -> str:
     """A ticket of alice's."""
     alice = Caller(user_id="alice", name="Alice", expires_at=int(time.time()) + 600)
-    return TicketsService(moto_repository).issue(alice).ticket
+    return TicketsService(storage).issue(alice).ticket
 
 
 @pytest.fixture(scope="module")
@@ -95,25 +95,23 @@ def sign(signing_key: rsa.RSAPrivateKey, jwks_url: str, monkeypatch: pytest.Monk
     return _sign
 
 
-def connection_is_known(moto_repository: DynamoDBRepository, connection_id: str = "c1") -> bool:
-    return ConnectionsService(moto_repository).find(connection_id) is not None
+def connection_is_known(storage: IRepository, connection_id: str = "c1") -> bool:
+    return ConnectionsService(storage).find(connection_id) is not None
 
 
-def test_a_ticket_opens_one_connection(
-    connect: Connect, ticket: str, moto_repository: DynamoDBRepository
-) -> None:
+def test_a_ticket_opens_one_connection(connect: Connect, ticket: str, storage: IRepository) -> None:
     assert connect(query={"ticket": ticket}) == 200
     assert connect("c2", query={"ticket": ticket}) == 401
-    assert connection_is_known(moto_repository)
-    assert not connection_is_known(moto_repository, "c2")
+    assert connection_is_known(storage)
+    assert not connection_is_known(storage, "c2")
 
 
 def test_a_bearer_token_opens_a_connection(
-    connect: Connect, sign: Sign, moto_repository: DynamoDBRepository
+    connect: Connect, sign: Sign, storage: IRepository
 ) -> None:
     expires_at = int(time.time()) + 300
     assert connect(headers={"Authorization": f"Bearer {sign(exp=expires_at)}"}) == 200
-    connection = ConnectionsService(moto_repository).require("c1")
+    connection = ConnectionsService(storage).require("c1")
     assert (connection.user_id, connection.token_expires_at) == ("alice", expires_at)
 
 
@@ -155,13 +153,13 @@ def test_a_wrong_ticket_is_not_made_good_by_a_token(connect: Connect, sign: Sign
 
 
 def test_channels_are_subscribed_at_once(
-    connect: Connect, ticket: str, join: Join, moto_repository: DynamoDBRepository
+    connect: Connect, ticket: str, join: Join, storage: IRepository
 ) -> None:
     first, second = new_channel_id(), new_channel_id()
     join("alice", first)
     join("alice", second)
     assert connect(query={"ticket": ticket, "channels": f"{first},{second}"}) == 200
-    connections = ConnectionsService(moto_repository)
+    connections = ConnectionsService(storage)
     assert [each.state for each in connections.subscriptions(first)] == ["live"]
     assert [each.connection_id for each in connections.subscriptions(second)] == ["c1"]
 
@@ -208,17 +206,17 @@ def test_the_201st_connection_is_a_429_until_one_is_gone(
     connect: Connect,
     open_connection: Open,
     management_api: ManagementApi,
-    moto_repository: DynamoDBRepository,
+    storage: IRepository,
     sign: Sign,
 ) -> None:
     for number in range(MAX_CONNECTIONS):
         open_connection(f"old-{number}")
     bearer = {"Authorization": f"Bearer {sign()}"}
     assert connect(headers=bearer) == 429
-    assert not connection_is_known(moto_repository)
+    assert not connection_is_known(storage)
     management_api.gone = {"old-7"}
     assert connect(headers=bearer) == 200
-    assert not connection_is_known(moto_repository, "old-7")
+    assert not connection_is_known(storage, "old-7")
 
 
 def test_neither_query_nor_token_is_logged(

@@ -9,7 +9,7 @@ from tests.integration.websocket.gateway import (
     message_event,
 )
 
-from commons.dal import DynamoDBRepository, Item
+from commons.dal import IRepository, Item
 from commons.services.connections import ConnectionsService
 from websocket_disconnect import handler
 
@@ -37,7 +37,7 @@ def test_a_connection_that_is_not_known_is_no_error(lambda_context: LambdaContex
 
 
 def test_a_frame_that_names_the_route_forgets_nobody(
-    lambda_context: LambdaContext, open_connection: Open, moto_repository: DynamoDBRepository
+    lambda_context: LambdaContext, open_connection: Open, storage: IRepository
 ) -> None:
     open_connection("c1")
     event = message_event("c1", {"action": "$disconnect", "requestId": "r1"}, route="$disconnect")
@@ -46,4 +46,4 @@ def test_a_frame_that_names_the_route_forgets_nobody(
 
     assert error_of(response)["status"] == 404
     assert frame_of(response)["requestId"] == "r1"
-    assert ConnectionsService(moto_repository).find("c1") is not None
+    assert ConnectionsService(storage).find("c1") is not None

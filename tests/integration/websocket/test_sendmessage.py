@@ -15,7 +15,7 @@ from tests.integration.websocket.gateway import (
 )
 
 from commons import keys
-from commons.dal import DynamoDBRepository, Table, Update
+from commons.dal import IRepository, Table, Update
 from commons.services.log import LogService
 from websocket_sendmessage import handler
 
@@ -41,7 +41,7 @@ def frame(join: Join, open_connection: Open, channel_id: str) -> Frame:
 
 
 def test_a_message_is_acknowledged_with_its_number(
-    send: Send, frame: Frame, channel_id: str, moto_repository: DynamoDBRepository
+    send: Send, frame: Frame, channel_id: str, storage: IRepository
 ) -> None:
     assert frame_of(send(frame | {"requestId": "r1"})) == {
         "type": "ack",
@@ -50,7 +50,7 @@ def test_a_message_is_acknowledged_with_its_number(
         "seq": 1,
         "duplicate": False,
     }
-    event = LogService(moto_repository).get(channel_id, 1)
+    event = LogService(storage).get(channel_id, 1)
     assert (event.sender.id, event.sender.name) == ("alice", "Alice")
 
 
@@ -105,11 +105,11 @@ def test_a_wrong_field_is_an_error_frame_that_names_it(
 
 
 def test_16000_characters_are_taken_as_they_came(
-    send: Send, frame: Frame, channel_id: str, moto_repository: DynamoDBRepository
+    send: Send, frame: Frame, channel_id: str, storage: IRepository
 ) -> None:
     text = "é" * 15_998 + "\n\t"
     frame_of(send(frame | {"text": text}))
-    assert getattr(LogService(moto_repository).get(channel_id, 1).data, "text", None) == text
+    assert getattr(LogService(storage).get(channel_id, 1).data, "text", None) == text
 
 
 def test_a_frame_of_32_kb_is_taken_and_one_byte_more_is_not(send: Send, frame: Frame) -> None:
@@ -125,10 +125,10 @@ def test_a_connection_whose_token_has_ended_is_closed_and_sent_nothing(
     send: Send,
     frame: Frame,
     channel_id: str,
-    moto_repository: DynamoDBRepository,
+    storage: IRepository,
     management_api: ManagementApi,
 ) -> None:
-    moto_repository.update(
+    storage.update(
         Table.CONNECTIONS,
         keys.connection_key("c1"),
         Update(set={"expires_at": int(time.time())}),
@@ -136,7 +136,7 @@ def test_a_connection_whose_token_has_ended_is_closed_and_sent_nothing(
     assert send(frame) == {"statusCode": 200}
     assert send("no JSON") == {"statusCode": 200}
     assert management_api.closed == ["c1", "c1"]
-    assert LogService(moto_repository).head(channel_id) == 0
+    assert LogService(storage).head(channel_id) == 0
 
 
 def test_a_connection_that_nobody_registered_is_closed(

@@ -15,6 +15,8 @@ from websocket_sendmessage.settings import SendmessageSettings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from commons.realtime.broadcaster import Broadcaster
+
 
 @cache
 def settings() -> SendmessageSettings:
@@ -31,11 +33,16 @@ def sending_service() -> SendingService:
     return SendingService(post_rate=settings().post_rate)
 
 
-def close(connection_id: str) -> None:
-    # Only an expired connection needs it.
+@cache
+def broadcaster() -> "Broadcaster":
+    # Only to close a connection that has ended: its module costs as much as all the rest.
     from commons.realtime.broadcaster import Broadcaster  # noqa: PLC0415
 
-    Broadcaster(settings().websocket_callback_url, max_in_flight=1).delete_connection(connection_id)
+    return Broadcaster(settings().websocket_callback_url, max_in_flight=1)
+
+
+def close(connection_id: str) -> None:
+    broadcaster().delete_connection(connection_id)
 
 
 @metrics.log_metrics

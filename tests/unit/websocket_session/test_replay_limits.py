@@ -1,0 +1,178 @@
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from commons import keys
+from commons.dal import InMemoryRepository, Item, Table
+from commons.errors import ChannelNotFoundError
+from commons.ids import new_channel_id
+from commons.realtime.broadcaster import Outcome, Post, Revalidate
+from commons.schemas.caller import Caller
+from commons.schemas.connection import Connection
+from commons.schemas.message import PostMessage
+from commons.services.connections import ConnectionsService
+from commons.services.messages import MessagesService
+from websocket_session.services.replay import MAX_BYTES, MAX_EVENTS, ReplayService
+
+ALICE = Caller(user_id="alice", expires_at=2**40)
+
+
+@dataclass
+class Socket:
+    """A connection that takes every frame, perhaps after a while."""
+
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    asks_again: bool = False
+
+    def send(
+        self,
+        posts: Iterable[Post],
+        *,
+        budget_seconds: float = 10,  # noqa: ARG002  # nothing fails here
+        revalidate: Revalidate | None = None,
+    ) -> Outcome:
+        waiting = {post.connection_id: post for post in posts}
+        if self.asks_again and revalidate is not None:
+            waiting = dict(revalidate(frozenset(waiting)))
+        for post in waiting.values():
+            self.frames += [json.loads(frame) for frame in post.frames]
+            self.sizes += [len(frame) for frame in post.frames]
+        return Outcome(delivered=len(waiting))
+
+    def delete_connection(self, connection_id: str) -> bool:  # noqa: ARG002  # nobody expires
+        return True
+
+    @property
+    def seqs(self) -> list[int]:
+        return [each["seq"] for frame in self.frames for each in frame.get("events", [])]
+
+    @property
+    def ack(self) -> dict[str, Any]:
+        return self.frames[-1]
+
+
+@pytest.fixture
+def channel_id(repository: InMemoryRepository) -> str:
+    channel_id = new_channel_id()
+    meta: Item = {
+        **keys.channel_key(channel_id),
+        "channel_id": channel_id,
+        "name": "A channel",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "created_by": "alice",
+        "agent": {"mode": "off", "model_id": "m"},
+        "member_count": 1,
+        "owner_count": 1,
+    }
+    member: Item = {
+        **keys.member_key(channel_id, "alice"),
+        "channel_id": channel_id,
+        "user_id": "alice",
+        "role": "owner",
+        "joined_at": "2026-01-01T00:00:00.000Z",
+    }
+    repository.put(Table.CHANNELS, meta)
+    repository.put(Table.CHANNELS, member)
+    return channel_id
+
+
+@pytest.fixture
+def connections(repository: InMemoryRepository) -> ConnectionsService:
+    return ConnectionsService(repository)
+
+
+@pytest.fixture
+def connection(connections: ConnectionsService) -> Connection:
+    return connections.register("c1", ALICE, connected_at=int(time.time() * 1000) - 60_000)
+
+
+@pytest.fixture
+def socket() -> Socket:
+    return Socket()
+
+
+@pytest.fixture
+def replay(repository: InMemoryRepository, socket: Socket) -> ReplayService:
+    return ReplayService(repository, broadcaster=socket)
+
+
+def append(repository: InMemoryRepository, channel_id: str, count: int, text: str = "x") -> None:
+    messages = MessagesService(repository)
+    for _ in range(count):
+        messages.post(channel_id, ALICE, PostMessage(text=text))
+
+
+def test_1000_events_are_replayed(
+    repository: InMemoryRepository,
+    connection: Connection,
+    channel_id: str,
+    replay: ReplayService,
+    socket: Socket,
+) -> None:
+    append(repository, channel_id, MAX_EVENTS)
+    replay.subscribe(connection, channel_id, after=0, request_id=None)
+    assert socket.seqs == list(range(1, 1_001))
+    assert (socket.ack["through"], socket.ack["hasMore"]) == (1_000, False)
+
+
+def test_of_1001_events_the_last_is_left_to_sync_and_what_follows_comes_live(
+    repository: InMemoryRepository,
+    connection: Connection,
+    channel_id: str,
+    replay: ReplayService,
+    socket: Socket,
+) -> None:
+    append(repository, channel_id, MAX_EVENTS + 1)
+    replay.subscribe(connection, channel_id, after=0, request_id=None)
+    assert socket.seqs == list(range(1, 1_001))
+    assert (socket.ack["through"], socket.ack["hasMore"]) == (1_000, True)
+    (row,) = ConnectionsService(repository).subscriptions(channel_id)
+    assert row.live_after == 1_001
+
+
+def test_a_replay_ends_at_1_mb_in_frames_of_at_most_128_kb(
+    repository: InMemoryRepository,
+    connection: Connection,
+    channel_id: str,
+    replay: ReplayService,
+    socket: Socket,
+) -> None:
+    append(repository, channel_id, 40, "é" * 16_000)
+    replay.subscribe(connection, channel_id, after=0, request_id=None)
+    assert socket.seqs == list(range(1, len(socket.seqs) + 1))
+    assert max(socket.sizes) <= 131_072
+    assert MAX_BYTES - 40_000 < sum(socket.sizes[:-1]) <= MAX_BYTES + 1_000
+    assert (socket.ack["through"], socket.ack["hasMore"]) == (len(socket.seqs), True)
+
+
+def test_a_member_removed_while_frames_wait_gets_none_of_them(
+    repository: InMemoryRepository,
+    connection: Connection,
+    connections: ConnectionsService,
+    channel_id: str,
+) -> None:
+    append(repository, channel_id, 1)
+
+    class RemovingSocket(Socket):
+        def send(
+            self,
+            posts: Iterable[Post],
+            *,
+            budget_seconds: float = 10,
+            revalidate: Revalidate | None = None,
+        ) -> Outcome:
+            repository.delete(Table.CHANNELS, keys.member_key(channel_id, "alice"))
+            return super().send(posts, budget_seconds=budget_seconds, revalidate=revalidate)
+
+    removing = RemovingSocket(asks_again=True)
+    with pytest.raises(ChannelNotFoundError):
+        ReplayService(repository, broadcaster=removing).subscribe(
+            connection, channel_id, after=0, request_id=None
+        )
+    assert removing.frames == []
+    assert connections.subscriptions(channel_id, include_replaying=True) == []
