@@ -1,52 +1,29 @@
 """The handler on the events that a stream mapping sends, with moto's SQS and tables."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.integration.workers_agent.queues import Queues, deploy_queues
 
 from commons import keys
 from commons.dal import DynamoDBRepository, Table
 from workers_agent_dispatcher import handler
 
 if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
-
     from workers_agent_dispatcher.handler import StreamEventRecord
 
 CHANNEL = "abcdefghijklmnopqrstuv"
 
 
-class Queues:
-    def __init__(self, sqs: "SQSClient", agent_url: str, parking_url: str) -> None:
-        self._sqs = sqs
-        self._agent_url = agent_url
-        self._parking_url = parking_url
-
-    def _bodies(self, url: str) -> list[dict[str, object]]:
-        answer = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
-        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
-
-    def asked(self) -> list[dict[str, object]]:
-        return self._bodies(self._agent_url)
-
-    def parked(self) -> list[dict[str, object]]:
-        return self._bodies(self._parking_url)
-
-
 @pytest.fixture
 def queues(table_names: dict[Table, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
-    # Made by hand: the workers' template is not moto's to deploy.
-    sqs = boto3.client("sqs")
-    agent_url = sqs.create_queue(QueueName="agent")["QueueUrl"]
-    parking_url = sqs.create_queue(QueueName="parking")["QueueUrl"]
-    monkeypatch.setenv("AGENT_QUEUE_URL", agent_url)
-    monkeypatch.setenv("PARKING_QUEUE_URL", parking_url)
+    queues = deploy_queues()
+    monkeypatch.setenv("AGENT_QUEUE_URL", queues.agent_url)
+    monkeypatch.setenv("PARKING_QUEUE_URL", queues.parking_url)
     handler.dispatch_service.cache_clear()
-    yield Queues(sqs, agent_url, parking_url)
+    yield queues
     handler.dispatch_service.cache_clear()
 
 

@@ -100,6 +100,9 @@ class ScriptedModel:
         async for chunk in script(prompt):
             yield chunk
 
+    async def aclose(self) -> None:
+        pass
+
 
 @dataclass
 class RecordingBroadcaster:

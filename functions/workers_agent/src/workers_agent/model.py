@@ -77,3 +77,7 @@ class IModel(Protocol):
             ModelFailedError: anywhere in the stream.
         """
         ...
+
+    async def aclose(self) -> None:
+        """Closes what is kept open between two requests."""
+        ...

@@ -46,7 +46,10 @@ def _bedrock(settings: AgentSettings) -> IModel:
     def build(model_id: str) -> "Model":
         return BedrockConverseModel(model_id, provider=provider)
 
-    return PydanticAIModel(build)
+    async def close() -> None:
+        client.close()
+
+    return PydanticAIModel(build, close=close)
 
 
 def _openai(settings: AgentSettings) -> IModel:
@@ -77,7 +80,7 @@ def _openai(settings: AgentSettings) -> IModel:
     def build(model_id: str) -> "Model":
         return OpenAIChatModel(model_id, provider=provider)
 
-    return PydanticAIModel(build)
+    return PydanticAIModel(build, close=client.close)
 
 
 def _api_key(secret_arn: str) -> str:

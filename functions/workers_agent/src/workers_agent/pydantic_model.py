@@ -4,7 +4,7 @@ The direct request, not an Agent: without tools there is no loop to run, and an 
 and pay again, on its own account when an answer is empty.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
 from botocore.exceptions import BotoCoreError
@@ -52,10 +52,18 @@ class PydanticAIModel:
 
     Args:
         build: the pydantic-ai model of a model id; called for each request.
+        close: closes the provider's client.
     """
 
-    def __init__(self, build: Callable[[str], Model]) -> None:
+    def __init__(
+        self, build: Callable[[str], Model], *, close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._build = build
+        self._close = close
+
+    async def aclose(self) -> None:
+        if self._close is not None:
+            await self._close()
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Chunk]:
         try:

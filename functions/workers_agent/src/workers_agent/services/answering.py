@@ -43,6 +43,7 @@ class AnsweringService(BaseService):
         log: LogService | None = None,
     ) -> None:
         super().__init__(repository)
+        self._model = model
         self._broadcaster = broadcaster
         self._audience = audience
         self._leases = leases
@@ -53,6 +54,9 @@ class AnsweringService(BaseService):
         self._agents = AgentsService(self.repository)
         self._replies = RepliesService(self.repository, leases=leases, log=self._log)
         self._writing = WritingService(model, pace=pace)
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
 
     async def answer(self, request: GenerationRequest, *, share: int = 1) -> None:
         """Brings the generation to its end; nothing to do where it has one.
@@ -155,8 +159,8 @@ class AnsweringService(BaseService):
         beaten = heard = loop.time()
         while True:
             try:
-                await deltas.refresh()
                 await asyncio.sleep(self._pace.look)
+                await deltas.refresh()
                 if await asyncio.to_thread(self._leases.observe, claim):
                     return
                 if loop.time() - beaten >= self._pace.heartbeat:
@@ -169,7 +173,6 @@ class AnsweringService(BaseService):
                 log.warning("lease not looked after", error=type(error).__name__)
                 if loop.time() - heard >= self._pace.lease:
                     raise LeaseLostError from None
-                await asyncio.sleep(self._pace.look)
 
     async def _reply(
         self, claim: Claim, text: str, finish_reason: FinishReason, usage: Usage | None

@@ -84,7 +84,6 @@ class DeltaBroadcast:
         self._text = ""
         self._told = 0
         self._listeners: dict[str, _Listener] = {}
-        self._known = asyncio.Event()
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -145,7 +144,6 @@ class DeltaBroadcast:
         self._listeners = {
             row.connection_id: self._known_as(row) or _Listener(row, behind=told) for row in rows
         }
-        self._known.set()
 
     def _known_as(self, row: Subscription) -> _Listener | None:
         known = self._listeners.get(row.connection_id)
@@ -154,7 +152,11 @@ class DeltaBroadcast:
         return known
 
     async def _run(self) -> None:
-        await self._known.wait()
+        try:
+            await self._take_audience()
+        except RepositoryError as error:
+            # The next look finds them, and greets them with a snapshot.
+            log.warning("audience not known yet", error=type(error).__name__)
         while not self._closing.is_set():
             await self._wake.wait()
             self._wake.clear()

@@ -1,0 +1,65 @@
+"""The queues of the workers stack's own template, in moto."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # untyped
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+TEMPLATE = Path(__file__).parents[3] / "stacks" / "workers" / "template.yaml"
+
+type Body = dict[str, object]
+
+
+class Queues:
+    def __init__(self, sqs: "SQSClient", agent_url: str, parking_url: str) -> None:
+        self.sqs = sqs
+        self.agent_url = agent_url
+        self.parking_url = parking_url
+
+    def asked(self) -> list[Body]:
+        return self._bodies(self.agent_url)
+
+    def parked(self) -> list[Body]:
+        return self._bodies(self.parking_url)
+
+    def _bodies(self, url: str) -> list[Body]:
+        answer = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+@cache
+def _template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    return parsed
+
+
+def deploy_queues() -> Queues:
+    """Of the template nothing but the queues: the rest is not moto's to deploy."""
+    template = _template()
+    queues = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::SQS::Queue"
+    }
+    cut = {
+        "Parameters": {"Stage": template["Parameters"]["Stage"]},
+        "Resources": queues,
+        "Outputs": {
+            name: {"Value": {"Ref": name}} for name in ("AgentQueue", "DispatcherParkingQueue")
+        },
+    }
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(
+        StackName="chat-test-workers",
+        TemplateBody=json.dumps(cut),
+        Parameters=[{"ParameterKey": "Stage", "ParameterValue": "test"}],
+    )
+    (stack,) = cloudformation.describe_stacks(StackName="chat-test-workers")["Stacks"]
+    urls = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+    return Queues(boto3.client("sqs"), urls["AgentQueue"], urls["DispatcherParkingQueue"])

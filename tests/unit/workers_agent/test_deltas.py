@@ -1,0 +1,188 @@
+"""What who listens hears of a reply while it is written."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from commons.dal import Table
+
+from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, says
+
+type InBackground = Callable[[Callable[[], object]], threading.Thread]
+
+
+def test_all_text_in_order_is_exactly_the_reply(room: Room) -> None:
+    room.listen("one")
+    room.listen("two", "bob")
+    seq = room.say("Hello")
+
+    room.answer(ScriptedModel(says(*[f"word{n} " for n in range(40)], delay=0.005)), seq)
+
+    reply = room.replies()[0].data.text
+    for connection_id in ("one", "two"):
+        frames = room.broadcaster.frames(connection_id)
+        assert [frame["index"] for frame in frames] == list(range(len(frames)))
+        assert "".join(str(frame["text"]) for frame in frames) == reply
+        assert not any("snapshot" in frame for frame in frames)
+
+
+def test_a_delta_says_which_reply_it_is_of(room: Room) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    assert room.broadcaster.frames("socket") == [
+        {
+            "type": "delta",
+            "channelId": CHANNEL,
+            "replyTo": seq,
+            "generation": 1,
+            "index": 0,
+            "text": "Hi.",
+        }
+    ]
+
+
+def test_the_first_word_goes_out_at_once_and_the_others_wait_for_their_turn(room: Room) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+    slow = replace(FAST, frame=0.2)
+    worker = room.worker(ScriptedModel(says(*["w "] * 30, delay=0.01)), pace=slow)
+
+    worker.answer([delivery(seq)])
+
+    frames = room.broadcaster.frames("socket")
+    assert frames[0]["text"] == "w "
+    assert len(frames) <= 4
+
+
+def test_a_full_room_hears_fewer_frames(room: Room) -> None:
+    for number in range(20):
+        room.listen(f"socket-{number}")
+    seq = room.say("Hello")
+    crowded = replace(FAST, frame=0.001, frames_per_second=100.0)
+    worker = room.worker(ScriptedModel(says(*["w "] * 50, delay=0.01)), pace=crowded)
+
+    worker.answer([delivery(seq)])
+
+    assert len(room.broadcaster.frames("socket-0")) <= 5
+    assert room.broadcaster.text("socket-0") == room.replies()[0].data.text
+
+
+def test_nobody_listening_costs_no_frame(room: Room) -> None:
+    seq = room.say("Hello")
+
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    assert room.broadcaster.moments == []
+
+
+def test_who_comes_in_the_middle_gets_all_that_was_written_first(
+    room: Room, in_background: InBackground
+) -> None:
+    room.listen("early")
+    seq = room.say("Hello")
+    model = ScriptedModel(says(*[f"word{n} " for n in range(30)], delay=0.02))
+    worker = room.worker(model)
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while len(room.broadcaster.frames("early")) < 5:
+        time.sleep(0.01)
+
+    room.listen("late", "bob")
+    answering.join()
+
+    frames = room.broadcaster.frames("late")
+    assert frames[0]["snapshot"] is True
+    assert str(frames[0]["text"]).startswith("word0 ")
+    reply = room.replies()[0].data.text
+    assert room.broadcaster.text("late") == reply
+    assert room.broadcaster.text("early") == reply
+    assert [frame for frame in frames[1:] if "snapshot" in frame] == []
+
+
+def test_who_comes_while_the_model_is_silent_is_greeted_at_once(
+    room: Room, in_background: InBackground
+) -> None:
+    room.listen("early")
+    seq = room.say("Hello")
+    patient = replace(FAST, idle=1.0)
+    worker = room.worker(ScriptedModel(says("Well, ", "yes.", delay=0.4)), pace=patient)
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while not room.broadcaster.frames("early"):
+        time.sleep(0.01)
+
+    room.listen("late", "bob")
+    answering.join()
+
+    assert room.broadcaster.frames("late")[0] == {
+        "type": "delta",
+        "channelId": CHANNEL,
+        "replyTo": seq,
+        "generation": 1,
+        "index": 0,
+        "text": "Well, ",
+        "snapshot": True,
+    }
+
+
+def test_who_left_hears_nothing_more(room: Room, in_background: InBackground) -> None:
+    room.listen("leaving", "bob")
+    room.listen("staying")
+    seq = room.say("Hello")
+    worker = room.worker(ScriptedModel(says(*["w "] * 40, delay=0.02)))
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while len(room.broadcaster.frames("staying")) < 3:
+        time.sleep(0.01)
+
+    room.connections.remove_user(CHANNEL, "bob")
+    time.sleep(0.15)
+    heard = len(room.broadcaster.frames("leaving"))
+    answering.join()
+
+    assert len(room.broadcaster.frames("leaving")) == heard
+    assert len(room.broadcaster.frames("staying")) > heard
+
+
+def test_a_connection_that_is_gone_is_forgotten(room: Room) -> None:
+    room.listen("gone")
+    room.broadcaster.gone.add("gone")
+    item = {
+        "channel_id": "conn#gone",
+        "sk": "-",
+        "connection_id": "gone",
+        "user_id": "alice",
+        "token_expires_at": 2**40,
+        "expires_at": 2**40,
+        "connected_at": 0,
+        "channels": frozenset({CHANNEL}),
+    }
+    room.repository.put(Table.CONNECTIONS, item)
+    seq = room.say("Hello")
+
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    assert room.connections.subscriptions(CHANNEL) == []
+
+
+def test_who_missed_a_frame_gets_a_snapshot_instead_of_a_hole(
+    room: Room, in_background: InBackground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers_agent.services.deltas.QUIET_SECONDS", 0.05)
+    room.listen("shaky")
+    room.listen("steady", "bob")
+    room.broadcaster.failing.add("shaky")
+    seq = room.say("Hello")
+    worker = room.worker(ScriptedModel(says(*[f"word{n} " for n in range(40)], delay=0.02)))
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while len(room.broadcaster.frames("steady")) < 5:
+        time.sleep(0.01)
+
+    room.broadcaster.failing.clear()
+    answering.join()
+
+    assert room.broadcaster.frames("shaky")[0]["snapshot"] is True
+    assert room.broadcaster.text("shaky") == room.replies()[0].data.text
