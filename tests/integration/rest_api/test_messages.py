@@ -80,7 +80,8 @@ def test_metadata_nests_sixty_levels_deep_at_most(alice: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply_to", "status"), [(1, 201), (2, 422), (99, 422), (0, 422), ("1", 422), (True, 422)]
+    ("reply_to", "status"),
+    [(1, 201), (1.0, 201), (1.5, 422), (2, 422), (99, 422), (0, 422), ("1", 422), (True, 422)],
 )
 def test_a_reply_is_to_a_message_of_the_channel(
     alice: Client, reply_to: object, status: int

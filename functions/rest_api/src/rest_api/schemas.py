@@ -14,7 +14,7 @@ from commons.schemas import BaseSchema
 from commons.schemas.channel import AgentChanges, Channel, Member
 from commons.schemas.event import Role
 from commons.schemas.message import Message
-from commons.schemas.types import ChannelName, Emoji, MessageText, Seq, UserId
+from commons.schemas.types import ChannelName, Emoji, Integral, MessageText, Seq, UserId
 
 MAX_FIRST_MEMBERS = 40
 MAX_IDEMPOTENCY_KEY = 128
@@ -72,7 +72,7 @@ class EditMessage(BaseSchema):
 
 
 class MarkRead(BaseSchema):
-    seq: Annotated[int, Field(strict=True, ge=0, le=10**12)]
+    seq: Annotated[int, Field(strict=True, ge=0, le=10**12), Integral]
 
 
 class CancelGenerations(BaseSchema):

@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 
 from commons.schemas.event import EVENT_ADAPTER
 from commons.schemas.problem import Problem
-from commons.schemas.types import MAX_TEXT
+from commons.schemas.types import MAX_METADATA_BYTES, MAX_TEXT
 from rest_api.description import examples
 from rest_api.description.operation import Body, JsonObject, Operation, Success
 from rest_api.description.operations import OPERATIONS
@@ -229,7 +229,13 @@ def _schemas() -> JsonObject:
         if coming_in[name] != going_out[name]:
             raise ValueError(f"{name} is another schema as a request than as an answer")
     for name in ("PostMessage", "EditMessage"):
-        coming_in[name]["properties"]["text"]["maxLength"] = MAX_TEXT
+        # Not as maxLength: what is longer is a 413, and tools expect a 422 of a broken schema.
+        coming_in[name]["properties"]["text"][
+            "description"
+        ] = f"At most {MAX_TEXT:,} Unicode code points; more is a 413."
+    coming_in["PostMessage"]["properties"]["metadata"][
+        "description"
+    ] = f"At most {MAX_METADATA_BYTES:,} bytes of JSON; more is a 413."
     event = EVENT_ADAPTER.json_schema(
         ref_template=_REF, schema_generator=_AnswerSchemas, mode="validation"
     )

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from commons.schemas.base import BaseSchema
 from commons.schemas.event import AgentMode, AgentView, Role
+from commons.schemas.types import Integral
 
 MAX_SYSTEM_PROMPT = 4_000
 """Unicode code points."""
@@ -16,7 +17,7 @@ CHANNEL_ID_PATTERN = r"^[A-Za-z0-9_-]{22}\Z"
 
 ModelId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 SystemPrompt = Annotated[str, Field(max_length=MAX_SYSTEM_PROMPT)]
-MaxTokens = Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)]
+MaxTokens = Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True), Integral]
 Temperature = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 
 

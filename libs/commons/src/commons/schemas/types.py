@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from commons.errors import TooLargeError
 
@@ -12,6 +12,15 @@ MAX_TEXT = 16_000
 MAX_METADATA_BYTES = 2_048
 MAX_MEMBERS = 1_000
 MAX_EDITS = 50
+
+
+def _integral(value: object) -> object:
+    """JSON has one kind of number: 12.0 and 12 are the same."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integral = BeforeValidator(_integral)
+"""For strict integers: what is integral passes, however JSON spells it; no text, no boolean."""
 
 
 def _not_too_long(text: str) -> str:
@@ -29,4 +38,4 @@ ChannelName = Annotated[str, Field(min_length=1, max_length=120)]
 UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@|+-]{1,128}$")]
 ClientMessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 Emoji = Annotated[str, Field(min_length=1, max_length=32)]
-Seq = Annotated[int, Field(ge=1, le=10**12, strict=True)]
+Seq = Annotated[int, Field(ge=1, le=10**12, strict=True), Integral]
