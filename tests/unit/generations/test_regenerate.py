@@ -1,0 +1,157 @@
+"""Asking for another reply."""
+
+from collections.abc import Callable
+
+import pytest
+
+from commons import keys
+from commons.dal import InMemoryRepository, Item, Table
+from commons.errors import (
+    ChannelNotFoundError,
+    ConflictError,
+    InvalidRequestError,
+    MessageNotFoundError,
+)
+from commons.schemas.event import MessageCreatedData, Sender
+from commons.services.generations import GenerationsService, Regeneration
+from commons.services.log import Draft, LogService
+
+CHANNEL = "channel-1"
+ALICE = Sender(id="alice", kind="user")
+AGENT = Sender(id="#agent", kind="agent")
+
+type Append = Callable[..., int]
+
+
+@pytest.fixture
+def service(repository: InMemoryRepository) -> GenerationsService:
+    member: Item = {
+        **keys.member_key(CHANNEL, "alice"),
+        "channel_id": CHANNEL,
+        "user_id": "alice",
+        "role": "member",
+        "joined_at": "2026-01-01T00:00:00.000Z",
+    }
+    repository.put(Table.CHANNELS, member)
+    _mode(repository, "always")
+    return GenerationsService(repository)
+
+
+def _mode(repository: InMemoryRepository, mode: str) -> None:
+    meta: Item = {**keys.channel_key(CHANNEL), "name": "General", "agent": {"mode": mode}}
+    repository.put(Table.CHANNELS, meta)
+
+
+@pytest.fixture
+def append(repository: InMemoryRepository) -> Append:
+    log = LogService(repository)
+
+    def append(sender: Sender, **data: object) -> int:
+        created = MessageCreatedData.model_validate({"text": "text", **data})
+        draft = Draft(type="message.created", sender=sender, data=created)
+        return log.append(CHANNEL, lambda: draft).seq
+
+    return append
+
+
+def _row(repository: InMemoryRepository, question: int, generation: int, status: str) -> None:
+    row: Item = {
+        **keys.generation_key(CHANNEL, question, generation),
+        "channel_id": CHANNEL,
+        "question_seq": question,
+        "generation": generation,
+        "status": status,
+    }
+    repository.put(Table.CHANNELS, row)
+
+
+def test_the_next_generation_of_the_same_question_is_queued(
+    service: GenerationsService, repository: InMemoryRepository, append: Append
+) -> None:
+    question = append(ALICE)
+    reply = append(AGENT, reply_to=question, generation=1)
+    _row(repository, question, 1, "done")
+
+    assert service.regenerate(CHANNEL, "alice", reply) == Regeneration(question, 2)
+
+    row = service.latest(CHANNEL, question)
+    assert row is not None
+    assert (row.generation, row.status, row.requested_by) == (2, "queued", "alice")
+
+
+def test_a_generation_that_failed_counts(
+    service: GenerationsService, repository: InMemoryRepository, append: Append
+) -> None:
+    question = append(ALICE)
+    reply = append(AGENT, reply_to=question, generation=1)
+    _row(repository, question, 1, "done")
+    _row(repository, question, 2, "failed")
+
+    assert service.regenerate(CHANNEL, "alice", reply).generation == 3
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_one_at_a_time(
+    service: GenerationsService, repository: InMemoryRepository, append: Append, status: str
+) -> None:
+    question = append(ALICE)
+    reply = append(AGENT, reply_to=question, generation=1)
+    _row(repository, question, 1, "done")
+    _row(repository, question, 2, status)
+
+    with pytest.raises(ConflictError):
+        service.regenerate(CHANNEL, "alice", reply)
+
+
+def test_twice_is_once(
+    service: GenerationsService, repository: InMemoryRepository, append: Append
+) -> None:
+    question = append(ALICE)
+    reply = append(AGENT, reply_to=question, generation=1)
+    _row(repository, question, 1, "done")
+    service.regenerate(CHANNEL, "alice", reply)
+
+    with pytest.raises(ConflictError):
+        service.regenerate(CHANNEL, "alice", reply)
+
+
+def test_an_agent_that_is_off_stays_off(
+    service: GenerationsService, repository: InMemoryRepository, append: Append
+) -> None:
+    question = append(ALICE)
+    reply = append(AGENT, reply_to=question, generation=1)
+    _mode(repository, "off")
+
+    with pytest.raises(ConflictError):
+        service.regenerate(CHANNEL, "alice", reply)
+
+
+def test_a_users_message_cannot_be_regenerated(service: GenerationsService, append: Append) -> None:
+    with pytest.raises(InvalidRequestError):
+        service.regenerate(CHANNEL, "alice", append(ALICE))
+
+
+def test_a_message_that_is_none_cannot_be_regenerated(service: GenerationsService) -> None:
+    with pytest.raises(MessageNotFoundError):
+        service.regenerate(CHANNEL, "alice", 7)
+
+
+@pytest.mark.parametrize("deleted", ["question", "reply"])
+def test_what_is_deleted_stays_deleted(
+    service: GenerationsService, append: Append, deleted: str
+) -> None:
+    question = append(ALICE, redacted=True if deleted == "question" else None)
+    reply = append(
+        AGENT, reply_to=question, generation=1, redacted=True if deleted == "reply" else None
+    )
+
+    with pytest.raises(ConflictError):
+        service.regenerate(CHANNEL, "alice", reply)
+
+
+def test_a_stranger_learns_nothing(service: GenerationsService, append: Append) -> None:
+    question = append(ALICE)
+    reply = append(AGENT, reply_to=question, generation=1)
+
+    with pytest.raises(ChannelNotFoundError):
+        service.regenerate(CHANNEL, "mallory", reply)

@@ -1,0 +1,211 @@
+"""Workers that die, stall or race: one reply all the same."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from commons import keys
+from commons.dal import InMemoryRepository, Table, Update
+from commons.schemas.generation import GenerationRequest
+from workers_agent.services.leases import LeaseHeldError, LeaseLostError, LeasesService
+from workers_agent.services.replies import RepliesService
+
+from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, says
+
+type InBackground = Callable[[Callable[[], object]], threading.Thread]
+
+
+def _request(seq: int) -> GenerationRequest:
+    request = delivery(seq).request
+    assert request is not None
+    return request
+
+
+@pytest.fixture
+def leases(repository: InMemoryRepository) -> LeasesService:
+    return LeasesService(repository, seconds=0.2)
+
+
+def _die_in_the_middle(room: Room, leases: LeasesService, seq: int, text: str) -> None:
+    """What a worker leaves that was killed after a heartbeat."""
+    claim = leases.claim(_request(seq))
+    assert claim is not None
+    leases.beat(claim, text=text, next_index=3)
+    time.sleep(0.25)
+
+
+def test_one_worker_holds_a_reply_at_a_time(room: Room, leases: LeasesService) -> None:
+    seq = room.say("Hello")
+    leases.claim(_request(seq))
+
+    with pytest.raises(LeaseHeldError) as raised:
+        leases.claim(_request(seq))
+
+    assert 0 < raised.value.seconds <= 0.2
+
+
+def test_a_heartbeat_keeps_the_others_away(room: Room, leases: LeasesService) -> None:
+    seq = room.say("Hello")
+    claim = leases.claim(_request(seq))
+    assert claim is not None
+    time.sleep(0.15)
+    leases.beat(claim, text="so far", next_index=1)
+    time.sleep(0.1)
+
+    with pytest.raises(LeaseHeldError):
+        leases.claim(_request(seq))
+
+
+def test_a_dead_workers_reply_is_taken_over(room: Room, leases: LeasesService) -> None:
+    seq = room.say("Hello")
+    _die_in_the_middle(room, leases, seq, "Half a")
+
+    assert room.answer(ScriptedModel(says("A whole ", "one.")), seq) == []
+
+    assert [reply.data.text for reply in room.replies()] == ["A whole one."]
+
+
+def test_who_takes_over_starts_with_a_snapshot_past_all_that_was_sent(
+    room: Room, leases: LeasesService
+) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+    _die_in_the_middle(room, leases, seq, "Half a")
+
+    room.answer(ScriptedModel(says("A whole ", "one.", delay=0.03)), seq)
+
+    first, *others = room.broadcaster.frames("socket")
+    assert first["snapshot"] is True
+    assert isinstance(first["index"], int)
+    assert first["index"] > 3
+    assert [frame["index"] for frame in others] == [
+        first["index"] + position + 1 for position in range(len(others))
+    ]
+    assert room.broadcaster.text("socket") == "A whole one."
+
+
+def test_a_stalled_worker_that_wakes_up_writes_nothing(room: Room, leases: LeasesService) -> None:
+    seq = room.say("Hello")
+    stalled = leases.claim(_request(seq))
+    assert stalled is not None
+    time.sleep(0.25)
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    replies = RepliesService(room.repository, leases=leases, log=room.log)
+    with pytest.raises(LeaseLostError):
+        replies.reply(stalled, text="Late.", finish_reason="stop", usage=None)
+    with pytest.raises(LeaseLostError):
+        leases.beat(stalled, text="Late.", next_index=1)
+
+    assert [reply.data.text for reply in room.replies()] == ["Hi."]
+
+
+def test_of_two_that_both_believe_to_hold_it_the_last_claimant_writes(
+    room: Room, leases: LeasesService
+) -> None:
+    seq = room.say("Hello")
+    first = leases.claim(_request(seq))
+    time.sleep(0.25)
+    second = leases.claim(_request(seq))
+    assert first is not None
+    assert second is not None
+    replies = RepliesService(room.repository, leases=leases, log=room.log)
+
+    with pytest.raises(LeaseLostError):
+        replies.reply(first, text="First.", finish_reason="stop", usage=None)
+    replies.reply(second, text="Second.", finish_reason="stop", usage=None)
+
+    assert [reply.data.text for reply in room.replies()] == ["Second."]
+
+
+def test_a_worker_whose_reply_was_taken_over_stops_at_once(
+    room: Room, in_background: InBackground
+) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+    undone: list[str] = []
+    worker = room.worker(ScriptedModel(says(*["word "] * 1_000, delay=0.01)))
+    answering = in_background(lambda: undone.extend(worker.answer([delivery(seq)])))
+    while not room.broadcaster.frames("socket"):
+        time.sleep(0.01)
+
+    room.repository.update(
+        Table.CHANNELS, keys.generation_key(CHANNEL, seq, 1), Update(add={"fence": 1})
+    )
+    answering.join()
+
+    assert room.replies() == []
+    assert len(undone) == 1
+
+
+def test_a_message_seen_while_another_worker_writes_waits_and_does_not_fail(
+    room: Room, leases: LeasesService
+) -> None:
+    seq = room.say("Hello")
+    leases.claim(_request(seq))
+
+    assert room.answer(ScriptedModel(says("Hi.")), seq) == []
+
+    ((request, delay),) = room.queue.returned
+    assert request == _request(seq)
+    assert 1 <= delay <= 17
+    assert room.replies() == []
+
+
+def test_a_dead_workers_reply_that_was_cancelled_ends_in_what_it_wrote(
+    room: Room, leases: LeasesService
+) -> None:
+    seq = room.say("Hello")
+    _die_in_the_middle(room, leases, seq, "Half a")
+    room.generations.cancel(CHANNEL, "alice", seq)
+    model = ScriptedModel(says("Hi."))
+
+    room.answer(model, seq)
+
+    (reply,) = room.replies()
+    assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "Half a")
+    assert model.prompts == []
+
+
+def test_a_question_that_kills_every_worker_is_closed_with_a_failure(
+    room: Room, leases: LeasesService
+) -> None:
+    seq = room.say("Hello")
+    for _ in range(3):
+        _die_in_the_middle(room, leases, seq, "")
+    model = ScriptedModel(says("Hi."))
+
+    room.answer(model, seq)
+
+    assert [failure.data.reason for failure in room.failures()] == ["model_error"]
+    assert model.prompts == []
+
+
+def test_the_text_so_far_is_laid_down_while_it_is_written(
+    room: Room, in_background: InBackground
+) -> None:
+    seq = room.say("Hello")
+    worker = room.worker(ScriptedModel(says(*["word "] * 60, delay=0.01)))
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    time.sleep(0.4)
+
+    laid_down = room.row(seq).text
+    answering.join()
+
+    assert laid_down.startswith("word ")
+
+
+def test_questions_are_hidden_at_receipt_and_at_each_heartbeat(room: Room) -> None:
+    one, two = room.say("one"), room.say("two")
+    hidden_for = 1
+    worker = room.worker(
+        ScriptedModel(says("Hi ", "there.", delay=0.25)), pace=replace(FAST, hidden=hidden_for)
+    )
+
+    worker.answer([delivery(one), delivery(two)])
+
+    receipts = [f"receipt-{CHANNEL}-{one}", f"receipt-{CHANNEL}-{two}"]
+    assert room.queue.hidden == [(receipts, hidden_for)] * 2
