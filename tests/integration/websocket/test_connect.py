@@ -219,6 +219,15 @@ def test_the_201st_connection_is_a_429_until_one_is_gone(
     assert not connection_is_known(storage, "old-7")
 
 
+def test_connections_that_cannot_be_looked_at_count_as_open(
+    connect: Connect, open_connection: Open, management_api: ManagementApi, sign: Sign
+) -> None:
+    for number in range(MAX_CONNECTIONS):
+        open_connection(f"old-{number}")
+    management_api.refusing = 403
+    assert connect(headers={"Authorization": f"Bearer {sign()}"}) == 429
+
+
 def test_neither_query_nor_token_is_logged(
     connect: Connect, ticket: str, sign: Sign, caplog: pytest.LogCaptureFixture
 ) -> None:

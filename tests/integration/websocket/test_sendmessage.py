@@ -91,12 +91,15 @@ def test_who_is_no_member_is_told_that_there_is_no_such_channel(
         ({"channelId": "no such channel"}, 404, None),
         ({"channelId": "conn#c1"}, 404, None),
         ({"metadata": "x"}, 422, "metadata"),
+        ({"metadata": {"x": "\ud800"}}, 422, "metadata"),
+        ({"metadata": {"x": "x" * 2_100}}, 413, None),
+        ({"text": "\ud800"}, 422, "text"),
     ],
 )
 def test_a_wrong_field_is_an_error_frame_that_names_it(
     send: Send, frame: Frame, change: Frame, status: int, field: str | None
 ) -> None:
-    response = send(frame | change | {"requestId": "r1"})
+    response = send(json.dumps(frame | change | {"requestId": "r1"}))
     problem = error_of(response)
     assert problem["status"] == status
     assert frame_of(response)["requestId"] == "r1"

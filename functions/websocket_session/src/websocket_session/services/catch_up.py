@@ -9,8 +9,9 @@ from commons.services.base import BaseService
 from commons.services.log import LogService
 from commons.services.membership import MembershipService
 
-ENVELOPE_BYTES: Final = 512
-"""What a `sync` frame takes besides its events: names, two ids of 64 characters, two numbers."""
+ENVELOPE_BYTES: Final = 1_024
+"""What a `sync` frame takes besides its events: names, numbers, and two ids; a request id of 64
+control characters is 384 bytes of JSON."""
 
 
 class CatchUpService(BaseService):
