@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.integration.workers_delivery.conftest import ParkingQueue
+from tests.integration.workers_delivery.support import Gateway
 
 from commons import keys
 from commons.dal import DynamoDBRepository, Table
@@ -16,8 +18,6 @@ from commons.schemas.event import MessageCreatedData, Sender
 from commons.services.connections import ConnectionsService
 from commons.services.log import Draft, LogService
 from workers_delivery.handler import lambda_handler
-
-from .conftest import Gateway, ParkingQueue
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
