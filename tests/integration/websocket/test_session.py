@@ -216,7 +216,7 @@ class TestSync:
             ({"limit": 101}, "limit"),
             ({"after": -1}, "after"),
             ({"after": "1"}, "after"),
-            ({"after": 1.0}, "after"),
+            ({"after": 1.5}, "after"),
             ({"after": True}, "after"),
             ({"after": None}, "after"),
             ({"more": 1}, "more"),

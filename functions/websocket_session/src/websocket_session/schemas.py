@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from commons.schemas.frames_in import ChannelId, ClientFrame
-from commons.schemas.types import Seq
+from commons.schemas.types import Integral, Seq
 
 MAX_EVENTS = 100
 DEFAULT_EVENTS = 50
 MAX_TOKEN = 16_384
 
-After = Annotated[int, Field(ge=0, le=10**12, strict=True)]
-Limit = Annotated[int, Field(ge=1, le=MAX_EVENTS, strict=True)]
+After = Annotated[int, Field(ge=0, le=10**12, strict=True), Integral]
+Limit = Annotated[int, Field(ge=1, le=MAX_EVENTS, strict=True), Integral]
 Flag = Annotated[bool, Field(strict=True)]
 
 
