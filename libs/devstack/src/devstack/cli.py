@@ -1,6 +1,7 @@
 """The commands behind `make` and `poe`."""
 
 import argparse
+import contextlib
 import signal
 import sys
 import threading
@@ -63,10 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
         if not arguments.once:
             print("Running until Ctrl-C.", flush=True)
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        if arguments.once:
-            raise
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
     finally:
         stack.down()
 

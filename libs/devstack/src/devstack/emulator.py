@@ -73,6 +73,15 @@ class Emulator:
     def running(self) -> ProcessRecord | None:
         return self._processes.running("emulator")
 
+    def require_free_port(self) -> None:
+        """Raises DevstackError where another program listens on the port."""
+        port = self._config.port
+        if not port_is_free(port):
+            raise DevstackError(
+                f"Port {port} is taken by {describe_listener(port)}. "
+                "End that, or choose another port with CHAT_PORT."
+            )
+
     def start(self, *, model_port: int) -> None:
         """Starts the emulator and waits until it serves.
 
@@ -80,11 +89,7 @@ class Emulator:
             DevstackError: its port is taken, it died, or it does not answer.
         """
         port = self._config.port
-        if not port_is_free(port):
-            raise DevstackError(
-                f"Port {port} is taken by {describe_listener(port)}. "
-                "End that, or choose another port with CHAT_PORT."
-            )
+        self.require_free_port()
         self._rewind_streams()
         self._wipe_temporary()
         self._temporary.mkdir(parents=True)

@@ -50,7 +50,7 @@ class LocalStack:
         """
         started = time.monotonic()
         with exclusive(self.config.local_dir / "lock", self._progress):
-            self._refuse_another_port()
+            self._check_port()
             with (
                 exclusive(BUILD_LOCK, self._progress),
                 ThreadPoolExecutor(len(DEPLOY_ORDER)) as pool,
@@ -145,9 +145,12 @@ class LocalStack:
     def clients(self) -> AwsClients:
         return self._clients
 
-    def _refuse_another_port(self) -> None:
+    def _check_port(self) -> None:
+        """Before anything is built."""
         record = self._emulator.running()
-        if record is not None and record.port != self.config.port:
+        if record is None:
+            self._emulator.require_free_port()
+        elif record.port != self.config.port:
             raise DevstackError(
                 f"This stack already runs on port {record.port}: "
                 "`uv run poe down` first, or leave CHAT_PORT as it was."
