@@ -114,14 +114,11 @@ class LocalStack:
                 else "demo model  stopped"
             ),
         ]
-        deployed: list[StackName] = []
         if serving:
             cloudformation = self._clients.cloudformation()
             for name in DEPLOY_ORDER:
                 current = Stack(name, self.config).is_deployed(cloudformation)
                 lines.append(f"{name:<11} {'deployed' if current else 'missing or out of date'}")
-                if current:
-                    deployed.append(name)
         up = serving and self.config.outputs_file.exists()
         if up:
             outputs = Outputs.read(self.config.outputs_file)

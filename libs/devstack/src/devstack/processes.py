@@ -21,6 +21,10 @@ type ProcessName = Literal["emulator", "demo model"]
 type Ending = Literal["ended", "killed"]
 
 
+_children: list[subprocess.Popen[bytes]] = []
+"""Those that this command started itself: it has to reap them."""
+
+
 class ProcessRecord(BaseModel):
     """A process, told from another that has its number later by when it was created."""
 
@@ -82,6 +86,7 @@ def start_background(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _children.append(process)
     return ProcessRecord(
         pid=process.pid, created=psutil.Process(process.pid).create_time(), port=port
     )
@@ -113,6 +118,9 @@ def end(
             process.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(record.pid, signal.SIGKILL)
+    for child in [child for child in _children if child.pid == record.pid]:
+        child.wait()
+        _children.remove(child)
     return ending
 
 

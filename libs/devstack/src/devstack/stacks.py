@@ -106,7 +106,7 @@ class Stack:
         """Every parameter: one that is left out would keep the value it had."""
         overrides = local_parameters(self._config)
         return {
-            name: default if default.startswith("/chat/") else overrides.get(name, default)
+            name: overrides.get(name, default)
             for name, default in parameter_defaults(self.template).items()
         }
 
