@@ -14,6 +14,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from commons import aws as aws_clients
 from commons.dal import DynamoDBRepository, InMemoryRepository, Table
+from commons.observability import metrics
 from commons.services import base
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _fresh_clients() -> Iterator[None]:
         base.default_repository,
     ):
         build.cache_clear()
+    metrics.clear_metrics()
 
 
 @pytest.fixture

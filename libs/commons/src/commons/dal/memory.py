@@ -135,6 +135,12 @@ class InMemoryRepository:
             for write, new in zip(writes, news, strict=True):
                 self._store(write, new)
 
+    def all_items(self, table: Table) -> list[Item]:
+        """Everything in the table, in no order: for whoever must show what is not stored."""
+        with self._lock:
+            partitions = self._partitions[table].values()
+            return [_copied(item) for partition in partitions for item in partition.values()]
+
     def _write(
         self, write: PutWrite | UpdateWrite | DeleteWrite
     ) -> tuple[Item | None, Item | None]:

@@ -19,6 +19,7 @@ from commons.dal import (
     Table,
     Write,
 )
+from commons.dal.validation import write_key
 from commons.dynamodb.exceptions import (
     ConditionFailedError,
     StorageBusyError,
@@ -145,7 +146,12 @@ class LogService(BaseService):
         draft = prepare()
         while True:
             item = _item(channel_id, head + 1, draft, write_id)
-            refusal = self._try_write(item, draft.writes(head + 1))
+            companions = draft.writes(head + 1)
+            if any(write_key(write) == (channel_id, head + 1) for write in companions):
+                # The draft is about the very event that a head left behind would number anew.
+                head = self._observe_head(channel_id, consistent=True)
+                continue
+            refusal = self._try_write(item, companions)
             if refusal is None or refusal.is_own_write(write_id):
                 self._heads.set(channel_id, head + 1)
                 if contest.losses:
