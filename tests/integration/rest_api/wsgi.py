@@ -5,8 +5,9 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from rest_api.app import RestApi
 from tests.integration.rest_api.client import proxy_event
+
+from rest_api.app import RestApi
 
 OPEN_PATHS = ("/v1/health", "/openapi.json", "/swagger", "/")
 UNAUTHORIZED = (

@@ -63,7 +63,7 @@ _ERROR_DESCRIPTIONS: Final = {
     400: "The request cannot be read: malformed JSON, or a cursor of another list.",
     401: "No valid token.",
     403: "A member without the role.",
-    404: "Unknown, or a channel that the caller is no member of.",
+    404: "Unknown, path and verb included, or a channel that the caller is no member of.",
     409: "The state does not allow it.",
     413: "The body or a field is too large.",
     415: "The body is not JSON.",

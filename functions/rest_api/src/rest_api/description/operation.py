@@ -33,8 +33,8 @@ class Operation:
     """One verb of one path.
 
     Attributes:
-        errors: statuses beyond those that every operation of its kind has (401 and 404 with a
-            token, 400, 413, 415 and 422 with a body, 429 always).
+        errors: statuses beyond those that every operation of its kind has (401 with a token, 400,
+            413, 415 and 422 with a body, 404 and 429 always: an unknown verb is a 404).
     """
 
     operation_id: str
@@ -53,11 +53,9 @@ class Operation:
     @property
     def statuses(self) -> list[int]:
         """Of its errors, ascending."""
-        found = {429, *self.errors}
+        found = {404, 429, *self.errors}
         if self.has_token:
             found.add(401)
-        if "{" in self.path:
-            found.add(404)
         if self.request is not None:
             found |= {400, 413, 415, 422}
         if self.query is not None:
