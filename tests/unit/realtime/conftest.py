@@ -61,6 +61,13 @@ def at_first(times: int, statuses: Mapping[str, int], *, then: int = 200) -> Scr
     return answer
 
 
+def only_first(status: int, *, then: int) -> Script:
+    def answer(_connection_id: str, asked: int) -> int:
+        return status if asked == 0 else then
+
+    return answer
+
+
 @dataclass
 class FakeCallbackApi:
     """A management API on loopback that answers by a script and keeps what it was sent."""

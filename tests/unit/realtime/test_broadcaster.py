@@ -10,7 +10,15 @@ from botocore.exceptions import NoCredentialsError
 from commons.realtime import broadcaster as module
 from commons.realtime.broadcaster import Broadcaster, Outcome, Post
 
-from .conftest import HANG_UP, OK_THEN_HANG_UP, FakeCallbackApi, always, at_first, by_connection
+from .conftest import (
+    HANG_UP,
+    OK_THEN_HANG_UP,
+    FakeCallbackApi,
+    always,
+    at_first,
+    by_connection,
+    only_first,
+)
 
 
 def now_ms() -> int:
@@ -274,6 +282,39 @@ def test_what_waits_is_looked_at_again_and_dropped_or_changed(
     assert callback_api.bodies("changed")[-1] == b"new"
     asked_last = max(sent.at for sent in callback_api.requests if sent.connection_id == "removed")
     assert all(sent.at >= asked_last for sent in callback_api.requests if sent.body == b"new")
+
+
+def test_a_post_that_is_changed_halfway_starts_anew(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REVALIDATE_SECONDS", 0.1)
+    callback_api.script = only_first(200, then=503)
+
+    def revalidate(pending: frozenset[str]) -> Mapping[str, Post]:
+        callback_api.script = always(200)
+        return {"c": Post("c", (b"new 1", b"new 2"))}
+
+    outcome = broadcaster.send([Post("c", (b"old 1", b"old 2"))], revalidate=revalidate)
+
+    assert outcome == Outcome(delivered=1)
+    assert callback_api.bodies("c")[0] == b"old 1"
+    assert callback_api.bodies("c")[-2:] == [b"new 1", b"new 2"]
+
+
+def test_a_post_that_is_confirmed_halfway_goes_on_where_it_was(
+    broadcaster: Broadcaster, callback_api: FakeCallbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REVALIDATE_SECONDS", 0.1)
+    callback_api.script = only_first(200, then=503)
+
+    def revalidate(pending: frozenset[str]) -> Mapping[str, Post]:
+        callback_api.script = always(200)
+        return {"c": Post("c", (b"1", b"2"))}
+
+    broadcaster.send([Post("c", (b"1", b"2"))], revalidate=revalidate)
+
+    assert callback_api.bodies("c").count(b"1") == 1
+    assert callback_api.bodies("c")[-1] == b"2"
 
 
 def test_an_error_of_ours_comes_up_in_the_callers_thread(

@@ -346,6 +346,24 @@ def test_a_member_who_left_and_joined_again_stays_subscribed(world: World) -> No
     assert [row.connection_id for row in world.connections.subscriptions("C")] == ["b"]
 
 
+def test_a_member_who_joins_again_while_frames_are_pushed_stays_subscribed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("bob", "b", "C")
+    left = world.leave("C", "bob")
+    send = world.broadcaster.send
+
+    def send_while_joining(*args: object, **kwargs: object) -> object:
+        world.join("C", "bob")
+        return send(*args, **kwargs)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(world.broadcaster, "send", send_while_joining)
+
+    world.deliver(left)
+
+    assert [row.connection_id for row in world.connections.subscriptions("C")] == ["b"]
+
+
 def test_a_deleted_channel_ends_its_subscriptions(world: World) -> None:
     world.connect("alice", "a", "C")
 

@@ -371,7 +371,6 @@ class _FanOut:
                 self._settle_refusal(task, status)
                 return
             task.position += 1
-            task.attempts = 0
 
     def _revise(self, task: _Task) -> None:
         revision, task.revision = task.revision, None

@@ -11,9 +11,11 @@ from commons.schemas.connection import Subscription
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
 
-EPHEMERAL_BUDGET_SECONDS: Final = 2.0
-"""A frame that is not in the log is worth nothing once it is late."""
+EPHEMERAL_BUDGET_SECONDS: Final = 1.0
+"""A frame that is not in the log is worth nothing once it is late, and who was removed from the
+channel after its subscriptions were read is to hear nothing 1 s later."""
 
+_FAREWELL_BUDGET_SECONDS: Final = 3.0
 _FORGET_AT_ONCE: Final = 16
 
 
@@ -71,10 +73,13 @@ class ChannelBroadcastService(BaseService):
 
     def send_to_connections(self, connection_ids: Iterable[str], frame: bytes) -> Outcome:
         """To connections whose subscriptions may be gone: the frame `unsubscribed`."""
-        return self._send([Post(connection_id, (frame,)) for connection_id in connection_ids])
+        posts = [Post(connection_id, (frame,)) for connection_id in connection_ids]
+        return self._send(posts, budget_seconds=_FAREWELL_BUDGET_SECONDS)
 
-    def _send(self, posts: Sequence[Post]) -> Outcome:
-        outcome = self._broadcaster.send(posts, budget_seconds=EPHEMERAL_BUDGET_SECONDS)
+    def _send(
+        self, posts: Sequence[Post], *, budget_seconds: float = EPHEMERAL_BUDGET_SECONDS
+    ) -> Outcome:
+        outcome = self._broadcaster.send(posts, budget_seconds=budget_seconds)
         if outcome.gone:
             metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
             with ThreadPoolExecutor(_FORGET_AT_ONCE) as threads:
