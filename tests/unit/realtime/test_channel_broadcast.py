@@ -19,7 +19,12 @@ def connections(repository: InMemoryRepository) -> ConnectionsService:
 
 
 def connect(
-    connections: ConnectionsService, user_id: str, connection_id: str, *, subscribed: bool = True
+    connections: ConnectionsService,
+    user_id: str,
+    connection_id: str,
+    *,
+    subscribed: bool = True,
+    connected_seconds_ago: int = 60,
 ) -> Connection:
     connections.repository.put(
         Table.CHANNELS, {**keys.member_key("C", user_id), "user_id": user_id, "role": "member"}
@@ -28,7 +33,7 @@ def connect(
     return connections.register(
         connection_id,
         Caller(user_id=user_id, expires_at=moment + 3_600),
-        connected_at=(moment - 60) * 1_000,
+        connected_at=(moment - connected_seconds_ago) * 1_000,
         channels=["C"] if subscribed else [],
     )
 
@@ -64,6 +69,20 @@ def test_connections_that_are_gone_are_forgotten(
 
     assert [row.connection_id for row in connections.subscriptions("C")] == ["a1"]
     assert connections.find("b1") is None
+
+
+def test_a_connection_gone_within_10_s_of_connecting_is_not_forgotten(
+    repository: InMemoryRepository, connections: ConnectionsService
+) -> None:
+    connect(connections, "alice", "a1", connected_seconds_ago=5)
+    broadcaster = InMemoryBroadcaster()
+    broadcaster.gone = {"a1"}
+    broadcasts = ChannelBroadcastService(repository, broadcaster=broadcaster)
+
+    broadcasts.send("C", FRAME)
+    broadcasts.send_to_connections(["a1"], FRAME)
+
+    assert connections.find("a1") is not None
 
 
 def test_a_frame_reaches_connections_that_are_no_longer_subscribed(

@@ -72,14 +72,16 @@ class ChannelBroadcastService(BaseService):
         return self._send(posts)
 
     def send_to_connections(self, connection_ids: Iterable[str], frame: bytes) -> Outcome:
-        """To connections whose subscriptions may be gone: the frame `unsubscribed`."""
-        posts = [Post(connection_id, (frame,)) for connection_id in connection_ids]
-        return self._send(posts, budget_seconds=_FAREWELL_BUDGET_SECONDS)
+        """To connections whose subscriptions are gone: the frame `unsubscribed`.
 
-    def _send(
-        self, posts: Sequence[Post], *, budget_seconds: float = EPHEMERAL_BUDGET_SECONDS
-    ) -> Outcome:
-        outcome = self._broadcaster.send(posts, budget_seconds=budget_seconds)
+        Forgets nobody: of a connection that answers 410 it does not know whether it is so young
+        that its handshake still runs.
+        """
+        posts = [Post(connection_id, (frame,)) for connection_id in connection_ids]
+        return self._broadcaster.send(posts, budget_seconds=_FAREWELL_BUDGET_SECONDS)
+
+    def _send(self, posts: Sequence[Post]) -> Outcome:
+        outcome = self._broadcaster.send(posts, budget_seconds=EPHEMERAL_BUDGET_SECONDS)
         if outcome.gone:
             metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
             with ThreadPoolExecutor(_FORGET_AT_ONCE) as threads:
