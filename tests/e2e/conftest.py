@@ -7,6 +7,7 @@ uses the one that `poe up` brought up, and leaves it up.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -19,6 +20,17 @@ from devstack.processes import free_port
 
 E2E_PORT = 4666
 """Preferred, far from the default port and its neighbours."""
+
+
+SECONDS = 600
+"""A test's time here: the first one's holds the stack's start as well."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 @pytest.fixture(scope="session")

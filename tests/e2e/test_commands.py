@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from tests.e2e.clients import RestClient, Socket, open_socket
+
 from devstack.config import ROOT
 from devstack.local_stack import LocalStack
 from devstack.outputs import Outputs
-from tests.e2e.clients import RestClient, Socket, open_socket
 
 type Run = Callable[..., subprocess.CompletedProcess[str]]
 type Connect = Callable[..., AbstractContextManager[Socket]]
@@ -95,7 +96,9 @@ def test_token_prints_one_token_of_a_new_user_and_nothing_else(poe: Run, outputs
 
     assert printed.returncode == 0, printed.stderr
     (token,) = printed.stdout.splitlines()
-    assert RestClient(outputs.rest_url, token).call("GET", "/me", 200).json()["userId"] == "dora"
+    credentials = {"Authorization": f"Bearer {token}"}
+    me = httpx.get(f"{outputs.rest_url}/v1/me", headers=credentials, timeout=30)
+    assert me.json()["userId"] == "dora"
     with open_socket(outputs.websocket_url, f"token={token}") as opened:
         assert opened.ask("ping")["type"] == "pong"
 
@@ -140,10 +143,10 @@ def test_a_taken_port_is_a_clear_error_that_names_it(poe: Run, tmp_path: Path) -
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.usefixtures("back_up")
 def test_down_with_open_sockets_ends_everything_and_up_brings_it_back_with_its_state(
-    poe: Run, local_stack: LocalStack, alice: RestClient, bob: RestClient, connect: Connect,
-    back_up: None,
-) -> None:  # fmt: skip
+    poe: Run, local_stack: LocalStack, alice: RestClient, bob: RestClient, connect: Connect
+) -> None:
     channel = alice.create_channel("bob", mode="always")
     alice.post(channel, "before")
     with ExitStack() as sockets:
@@ -160,8 +163,7 @@ def test_down_with_open_sockets_ends_everything_and_up_brings_it_back_with_its_s
     assert not local_stack.config.outputs_file.exists()
 
     assert poe("up").returncode == 0
-    before = [event["data"]["text"] for event in alice.events(channel) if "text" in event["data"]]
-    assert before[0] == "before"
+    assert alice.events(channel)[0]["data"]["text"] == "before"
     with connect(bob, channels=[channel]) as listener:
         question = alice.post(channel, "after")
         listener.wait_for(
@@ -172,11 +174,15 @@ def test_down_with_open_sockets_ends_everything_and_up_brings_it_back_with_its_s
         )
 
 
+@pytest.mark.usefixtures("back_up")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_plays_the_demo_and_ends_with_sockets_open_when_told_to(
-    environment: dict[str, str], local_stack: LocalStack, alice: RestClient, connect: Connect,
-    back_up: None, number: signal.Signals,
-) -> None:  # fmt: skip
+    environment: dict[str, str],
+    local_stack: LocalStack,
+    alice: RestClient,
+    connect: Connect,
+    number: signal.Signals,
+) -> None:
     local_stack.down()
     with subprocess.Popen(
         [sys.executable, "-m", "devstack", "run"],
@@ -204,8 +210,9 @@ def test_run_plays_the_demo_and_ends_with_sockets_open_when_told_to(
     assert processes_of(local_stack) == []
 
 
+@pytest.mark.usefixtures("back_up")
 def test_run_once_exits_after_the_demo_and_leaves_nothing_running(
-    environment: dict[str, str], local_stack: LocalStack, back_up: None
+    environment: dict[str, str], local_stack: LocalStack
 ) -> None:
     local_stack.down()
 
@@ -224,14 +231,13 @@ def test_run_once_exits_after_the_demo_and_leaves_nothing_running(
     assert processes_of(local_stack) == []
 
 
-def test_a_dead_emulator_is_noticed_and_brought_back(
-    poe: Run, local_stack: LocalStack, back_up: None
-) -> None:
-    (emulator,) = [
+@pytest.mark.usefixtures("back_up")
+def test_a_dead_emulator_is_noticed_and_brought_back(poe: Run, local_stack: LocalStack) -> None:
+    (emulator,) = (
         process
         for process in processes_of(local_stack)
         if process.cmdline()[-2:] == ["-m", "ministack"]
-    ]
+    )
     emulator.kill()
     emulator.wait(10)
 
