@@ -1,9 +1,15 @@
 """The one logger, tracer and metrics registry of a function: a leaf, imported by everyone."""
 
+import os
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import cast
+
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
+from aws_lambda_powertools.shared.functions import strtobool
 
 
 class _EmfProvider(AmazonCloudWatchEMFProvider):
@@ -14,6 +20,41 @@ class _EmfProvider(AmazonCloudWatchEMFProvider):
             super().flush_metrics(raise_on_empty_metrics)
 
 
+class _TracerOnDemand:
+    """Powertools' tracer, built by the first call that is traced.
+
+    Building it imports the X-Ray SDK, which costs half of what `import boto3` and a client do.
+    """
+
+    def capture_lambda_handler[**Call, Answer](
+        self, *, capture_response: bool
+    ) -> Callable[[Callable[Call, Answer]], Callable[Call, Answer]]:
+        """As Powertools' decorator of that name."""
+
+        def decorate(handler: Callable[Call, Answer]) -> Callable[Call, Answer]:
+            @cache
+            def traced() -> Callable[Call, Answer]:
+                tracer = Tracer(auto_patch=False)
+                return cast(
+                    "Callable[Call, Answer]",
+                    tracer.capture_lambda_handler(handler, capture_response=capture_response),
+                )
+
+            @wraps(handler)
+            def decorated(*args: Call.args, **kwargs: Call.kwargs) -> Answer:
+                return (traced() if _is_tracing() else handler)(*args, **kwargs)
+
+            return decorated
+
+        return decorate
+
+
+def _is_tracing() -> bool:
+    """In a Lambda whose stack wants traces; Powertools decides by the same two variables."""
+    is_disabled = strtobool(os.environ.get("POWERTOOLS_TRACE_DISABLED") or "false")
+    return "LAMBDA_TASK_ROOT" in os.environ and not is_disabled
+
+
 log = Logger()
 metrics = Metrics(provider=_EmfProvider(namespace="Chat"))
-tracer = Tracer(auto_patch=False)
+tracer = _TracerOnDemand()
