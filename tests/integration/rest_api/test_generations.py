@@ -90,3 +90,11 @@ def test_only_its_owner_deletes_an_agents_message(alice: Client, answered: str) 
     assert alice.as_user("bob").delete(path).status == 403
     assert alice.patch(path, {"text": "put into its mouth"}).status == 403
     assert alice.delete(path).status == 204
+
+
+def test_deleting_a_reply_leaves_no_trace_of_a_reply_to_it(
+    alice: Client, answered: str, repository: InMemoryRepository
+) -> None:
+    alice.delete(f"/v1/channels/{answered}/messages/2")
+
+    assert repository.find(Table.CHANNELS, keys.generation_key(answered, 2, 1)) is None

@@ -43,9 +43,13 @@ class DeletionsService(BaseService):
             ForbiddenError: another's message, and the caller is no owner.
         """
 
+        is_question = False
+
         def prepare() -> Draft:
+            nonlocal is_question
             member = self._membership.open_channel(channel_id, caller.user_id).member
             message = self._history.stored_message(channel_id, seq)
+            is_question = message.created.sender.kind == "user"
             if message.created.sender.id != caller.user_id and member.role != "owner":
                 raise ForbiddenError("Only its sender or an owner may delete a message.")
             if message.deleted:
@@ -60,8 +64,9 @@ class DeletionsService(BaseService):
 
         with suppress(UnchangedError):
             self._log.append(channel_id, prepare)
-        # Also of one deleted before: the call that deleted it may not have come this far.
-        self._generations.cancel(channel_id, caller.user_id, reply_to=seq)
+        if is_question:
+            # Also of one deleted before: the call that deleted it may not have come this far.
+            self._generations.cancel(channel_id, caller.user_id, reply_to=seq)
 
 
 def _redaction(channel_id: str, message: StoredMessage, deleted_at: str) -> list[Write]:
