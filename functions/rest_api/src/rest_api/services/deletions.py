@@ -42,7 +42,6 @@ class DeletionsService(BaseService):
             MessageNotFoundError: no message has that number.
             ForbiddenError: another's message, and the caller is no owner.
         """
-
         is_question = False
 
         def prepare() -> Draft:
