@@ -319,14 +319,18 @@ class LogMachine(RuleBasedStateMachine):
         if not answers:
             self.settle(answer, [in_turn(self.model, operation)])
             return
-        first = in_turn(self.model, operation, theirs)
-        second = in_turn(self.model, theirs, operation)
-        (their_answer,) = answers
-        self.settle(
-            answer,
-            [(channel, (mine,)) for channel, (mine, his) in [first] if his == their_answer]
-            + [(channel, (mine,)) for channel, (his, mine) in [second] if his == their_answer],
-        )
+        possible: list[Answered] = []
+        channel, (mine, their) = in_turn(self.model, operation, theirs)
+        if [their] == answers:
+            possible.append((channel, (mine,)))
+        channel, (their, mine) = in_turn(self.model, theirs, operation)
+        if [their] == answers:
+            possible.append((channel, (mine,)))
+            if isinstance(mine, int) and not isinstance(answer, Posted):
+                # The caller's rights were read before and the rest after: nothing is written, and
+                # which refusal is told, or that it is so already, gives away nothing.
+                possible.append((channel, (answer,)))
+        self.settle(answer, possible)
 
     def operation(self, ask: Ask) -> Operation:  # noqa: PLR0911  # one a kind
         user, model = ask.user, self.model

@@ -19,7 +19,13 @@ from commons.dal import (
     UpdateWrite,
     Write,
 )
-from commons.dynamodb.exceptions import RepositoryError
+from commons.dal.validation import write_key
+from commons.dynamodb.exceptions import (
+    NO_REASON,
+    CancellationReason,
+    RepositoryError,
+    TransactionCanceledError,
+)
 
 
 class CrashError(Exception):
@@ -155,12 +161,15 @@ class WithMarkersAfterwards(InMemoryRepository):
     """The marker is there, but written by a call of its own after the event's."""
 
     def transact(self, writes: Sequence[Write]) -> None:
-        marker = [write for write in writes if _is_marker(write)]
-        if not marker:
-            super().transact(writes)
-            return
-        super().transact([write for write in writes if not _is_marker(write)])
-        super().transact(marker)
+        markers = [write for write in writes if _is_marker(write)]
+        events = [write for write in writes if not _is_marker(write)]
+        super().transact(events)
+        if markers:
+            try:
+                super().transact(markers)
+            except TransactionCanceledError as error:
+                unharmed = [CancellationReason(NO_REASON)] * len(events)
+                raise TransactionCanceledError([*unharmed, *error.reasons]) from None
 
 
 class WithoutRedaction(InMemoryRepository):
@@ -177,4 +186,5 @@ class WithoutRedaction(InMemoryRepository):
 
 
 def _is_marker(write: Write) -> bool:
-    return isinstance(write, PutWrite) and str(write.item.get("channel_id", "")).startswith("idem#")
+    partition, _ = write_key(write)
+    return str(partition).startswith("idem#")
