@@ -118,7 +118,7 @@ def test_nobody_answers_in_a_channel_that_is_gone(room: Room) -> None:
 def test_when_a_reply_has_ended_its_text_is_in_the_log_alone(room: Room) -> None:
     seq = room.say("Hello")
 
-    room.answer(ScriptedModel(says("a ", "long ", "secret", delay=0.1)), seq)
+    room.answer(ScriptedModel(says("a secret", " and ", "more", delay=0.15)), seq)
 
     assert room.row(seq).status == "done"
     assert "secret" not in room.everything_stored()

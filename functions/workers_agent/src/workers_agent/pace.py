@@ -18,17 +18,20 @@ class Pace:
         total: for a reply, retries included.
         first_backoff: before the first retry at most; it doubles with each.
         last_deltas: what the end of a reply waits for its deltas.
+        post: for one frame to everybody; who has not taken it by then gets a snapshot later. A
+            removed member hears nothing after `look` and this.
         frame: between two delta frames of a channel.
         frames_per_second: delta frames to all of a channel's connections together.
     """
 
     lease: float = 15.0
     heartbeat: float = 4.0
-    look: float = 0.6
+    look: float = 0.5
     hidden: int = 30
     idle: float = 20.0
     total: float = 120.0
     first_backoff: float = 1.0
     last_deltas: float = 2.0
+    post: float = 0.4
     frame: float = 0.1
     frames_per_second: float = 1_000.0

@@ -1,7 +1,7 @@
 """A reply as it is written, to everybody who listens."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -14,11 +14,10 @@ from commons.schemas.connection import Subscription
 from commons.schemas.generation import GenerationRequest
 from workers_agent.pace import Pace
 
-POST_SECONDS: Final = 1.0
-"""A connection that has not taken a delta by then gets a snapshot later."""
-
 QUIET_SECONDS: Final = 2.0
-"""How long such a connection is left alone: it must not slow the others down."""
+"""How long a connection that did not take a frame is left alone: it must not slow the others down."""
+
+LAST_POST_SECONDS: Final = 0.9
 
 REPLIES_AT_FULL_PACE: Final = 4
 """Replies that one worker streams at ten frames a second each; more of them share that."""
@@ -139,7 +138,12 @@ class DeltaBroadcast:
 
     async def _take_audience(self) -> None:
         channel_id = self._request.channel_id
-        rows = await asyncio.to_thread(self._audience.subscriptions, channel_id)
+        try:
+            rows = await asyncio.to_thread(self._audience.subscriptions, channel_id)
+        except RepositoryError as error:
+            # Deltas are hints: the reply goes on, and the next look finds who listens.
+            log.warning("audience not read", error=type(error).__name__)
+            return
         told = bool(self._told)
         self._listeners = {
             row.connection_id: self._known_as(row) or _Listener(row, behind=told) for row in rows
@@ -152,46 +156,38 @@ class DeltaBroadcast:
         return known
 
     async def _run(self) -> None:
-        try:
-            await self._take_audience()
-        except RepositoryError as error:
-            # The next look finds them, and greets them with a snapshot.
-            log.warning("audience not known yet", error=type(error).__name__)
+        await self._take_audience()
         while not self._closing.is_set():
             await self._wake.wait()
             self._wake.clear()
-            if await self._send():
+            if await self._send(seconds=self._pace.post):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
                         await self._closing.wait()
-        await self._send()
+        await self._take_audience()
+        for listener in self._listeners.values():
+            listener.quiet_until = 0.0
+        # They were looked up just now: so long, and a removed member still hears nothing after 1 s.
+        await self._send(seconds=LAST_POST_SECONDS)
 
     def _pause(self) -> float:
         by_audience = len(self._listeners) / self._pace.frames_per_second
         by_share = self._pace.frame * self._share / REPLIES_AT_FULL_PACE
         return max(self._pace.frame, by_audience, by_share)
 
-    async def _send(self) -> bool:
+    async def _send(self, *, seconds: float) -> bool:
         """Sends everybody what they lack; False where nobody lacks anything."""
         posts = self._posts()
         if not posts:
             return False
-        try:
-            outcome = await asyncio.to_thread(
-                self._broadcaster.send,
-                posts.values(),
-                budget_seconds=POST_SECONDS,
-                revalidate=lambda pending: self._still_wanted(posts, pending),
-            )
-            await self._forget(outcome.gone)
-        except RepositoryError as error:
-            # Deltas are hints: the reply goes on, and who missed one gets a snapshot.
-            log.warning("deltas not sent", error=type(error).__name__)
-            self._mark_behind(posts)
-            return True
+        outcome = await asyncio.to_thread(
+            self._broadcaster.send, posts.values(), budget_seconds=seconds
+        )
         if self.first_told is None and outcome.delivered:
             self.first_told = asyncio.get_running_loop().time()
         self._mark_behind(outcome.failed | outcome.unready)
+        if outcome.gone:
+            await self._forget(outcome.gone)
         return True
 
     def _posts(self) -> dict[str, Post]:
@@ -237,12 +233,6 @@ class DeltaBroadcast:
             snapshot=snapshot,
         )
 
-    def _still_wanted(self, posts: Mapping[str, Post], pending: Iterable[str]) -> dict[str, Post]:
-        """Who was removed meanwhile is sent nothing more; runs in the sending thread."""
-        rows = self._audience.subscriptions(self._request.channel_id)
-        listening = {row.connection_id for row in rows}
-        return {each: posts[each] for each in pending if each in listening}
-
     def _mark_behind(self, connection_ids: Iterable[str]) -> None:
         quiet_until = asyncio.get_running_loop().time() + QUIET_SECONDS
         for connection_id in connection_ids:
@@ -253,4 +243,7 @@ class DeltaBroadcast:
     async def _forget(self, gone: Iterable[str]) -> None:
         for connection_id in gone:
             self._listeners.pop(connection_id, None)
-            await asyncio.to_thread(self._audience.forget, connection_id)
+        try:
+            await asyncio.gather(*(asyncio.to_thread(self._audience.forget, each) for each in gone))
+        except RepositoryError as error:
+            log.warning("gone connections not forgotten", error=type(error).__name__)

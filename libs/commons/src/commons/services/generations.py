@@ -1,4 +1,4 @@
-"""Replies of the agent as rows: asked for anew, cancelled (docs/adr on generations)."""
+"""Replies of the agent as rows: asked for anew, cancelled (docs/adr/0040)."""
 
 from dataclasses import dataclass
 
