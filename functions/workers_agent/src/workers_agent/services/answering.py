@@ -53,7 +53,7 @@ class AnsweringService(BaseService):
         self._log = log or LogService(self.repository)
         self._agents = AgentsService(self.repository)
         self._replies = RepliesService(self.repository, leases=leases, log=self._log)
-        self._writing = WritingService(model, pace=pace)
+        self._writing = WritingService(model, pace=pace, repository=self.repository)
 
     async def aclose(self) -> None:
         await self._model.aclose()

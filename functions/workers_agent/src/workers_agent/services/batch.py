@@ -8,6 +8,7 @@ from typing import Final
 
 from commons.observability import log
 from commons.schemas.generation import GenerationRequest
+from commons.services.base import BaseService
 from workers_agent.pace import Pace
 from workers_agent.queue import IAgentQueue
 from workers_agent.schemas import Delivery
@@ -18,13 +19,14 @@ _THREADS: Final = 48
 """Calls to storage and posts of ten replies at once; all of them wait rather than compute."""
 
 
-class BatchService:
+class BatchService(BaseService):
     """Answers what a batch of the queue holds; one question's trouble is not the others'.
 
     It keeps one event loop for its life, because the pools of HTTP clients belong to theirs.
     """
 
     def __init__(self, answering: AnsweringService, queue: IAgentQueue, *, pace: Pace) -> None:
+        super().__init__(answering.repository)
         self._answering = answering
         self._queue = queue
         self._pace = pace
