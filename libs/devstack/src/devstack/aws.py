@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
@@ -40,14 +41,22 @@ def environment(endpoint: str) -> dict[str, str]:
 
 
 class AwsClients:
-    """Clients of one emulator, each built when it is asked for."""
+    """Clients of one emulator, each built when it is asked for.
 
-    def __init__(self, endpoint: str) -> None:
+    Args:
+        endpoint: the emulator's URL; None: the AWS account that this shell is signed in to.
+    """
+
+    def __init__(self, endpoint: str | None) -> None:
         self._endpoint = endpoint
-        self._session = boto3.session.Session(
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            region_name=REGION,
+        self._session = (
+            boto3.session.Session()
+            if endpoint is None
+            else boto3.session.Session(
+                aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                region_name=REGION,
+            )
         )
 
     def cloudformation(self) -> "CloudFormationClient":
@@ -62,6 +71,9 @@ class AwsClients:
     def dynamodb(self) -> "DynamoDBClient":
         """For the repository only."""
         return self._session.client("dynamodb", endpoint_url=self._endpoint)
+
+    def streams(self) -> "DynamoDBStreamsClient":
+        return self._session.client("dynamodbstreams", endpoint_url=self._endpoint)
 
     def functions(self) -> "LambdaClient":
         return self._session.client("lambda", endpoint_url=self._endpoint)

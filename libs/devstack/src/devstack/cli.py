@@ -13,11 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from devstack import aws_deployment
-from devstack.config import LocalStackConfig
+from devstack.aws import AwsClients
+from devstack.config import STAGE, LocalStackConfig
 from devstack.demo import Demo
 from devstack.errors import DevstackError
 from devstack.local_stack import LocalStack
 from devstack.progress import Progress
+from devstack.redrive import QUEUES, redriver
 
 INTERRUPTED = 130
 
@@ -70,6 +72,16 @@ def run(arguments: argparse.Namespace) -> None:
         stack.down()
 
 
+def redrive(arguments: argparse.Namespace) -> None:
+    local = arguments.stage == STAGE
+    stack = LocalStack(LocalStackConfig())
+    clients = AwsClients(stack.outputs().endpoint if local else None)
+    redriven = redriver(arguments.stage, clients).redrive(arguments.queue)
+    print(f"{redriven.done} of {redriven.done + redriven.left} messages put back to work")
+    if redriven.left:
+        raise DevstackError(f"{redriven.left} could not be; they are still in the queue.")
+
+
 def build(_arguments: argparse.Namespace) -> None:
     LocalStack(LocalStackConfig()).build()
 
@@ -102,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     add("run", run, "Brings it up, plays the demo, and stays until Ctrl-C.").add_argument(
         "--once", action="store_true", help="end after the demo"
     )
+    again = add("redrive", redrive, "Puts back to work what lies in a queue for what failed.")
+    again.add_argument("queue", help=f"one of {', '.join(QUEUES)}")
+    again.add_argument("--stage", default=STAGE, help="on AWS; without it, the local stack")
     add("build", build, "Builds every stack with `sam build`.")
     one = add("deploy", deploy, "Deploys one stack to AWS.")
     one.add_argument("stack")
