@@ -82,7 +82,16 @@ class Room:
         self.configure(mode="always")
 
     def configure(self, **agent: object) -> None:
-        item: Item = {**keys.channel_key(self.channel_id), "name": "General", "agent": agent}
+        item: Item = {
+            **keys.channel_key(self.channel_id),
+            "channel_id": self.channel_id,
+            "name": "General",
+            "created_at": "2026-01-01T00:00:00.000Z",
+            "created_by": "alice",
+            "member_count": 1,
+            "owner_count": 1,
+            "agent": {"model_id": "eu.demo.scripted-v1:0", **agent},
+        }
         self.repository.put(Table.CHANNELS, item)
 
     def _join(self, user_id: str) -> None:

@@ -25,7 +25,7 @@ def model(request: pytest.FixtureRequest, model_url: str) -> IModel:
         settings = AgentSettings(
             agent_queue_url="unused",
             websocket_callback_url="unused",
-            allowed_models="default-model",
+            allowed_models="default-model,another",
             model_provider=request.param,
             model_url=f"{model_url}/v1",
             model_idle_timeout=1.5,

@@ -31,7 +31,16 @@ def queues(table_names: dict[Table, str], monkeypatch: pytest.MonkeyPatch) -> It
 def channel(moto_repository: DynamoDBRepository) -> None:
     moto_repository.put(
         Table.CHANNELS,
-        {**keys.channel_key(CHANNEL), "name": "General", "agent": {"mode": "always"}},
+        {
+            **keys.channel_key(CHANNEL),
+            "channel_id": CHANNEL,
+            "name": "General",
+            "created_at": "2026-01-01T00:00:00.000Z",
+            "created_by": "alice",
+            "member_count": 1,
+            "owner_count": 1,
+            "agent": {"mode": "always", "model_id": "m"},
+        },
     )
 
 

@@ -38,7 +38,16 @@ def service(repository: InMemoryRepository) -> GenerationsService:
 
 
 def _mode(repository: InMemoryRepository, mode: str) -> None:
-    meta: Item = {**keys.channel_key(CHANNEL), "name": "General", "agent": {"mode": mode}}
+    meta: Item = {
+        **keys.channel_key(CHANNEL),
+        "channel_id": CHANNEL,
+        "name": "General",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "created_by": "alice",
+        "member_count": 1,
+        "owner_count": 1,
+        "agent": {"mode": mode, "model_id": "m"},
+    }
     repository.put(Table.CHANNELS, meta)
 
 

@@ -186,7 +186,16 @@ class Room:
         self.configure(mode="always")
 
     def configure(self, channel_id: str = CHANNEL, **agent: object) -> None:
-        item: Item = {**keys.channel_key(channel_id), "name": "General", "agent": agent}
+        item: Item = {
+            **keys.channel_key(channel_id),
+            "channel_id": channel_id,
+            "name": "General",
+            "created_at": "2026-01-01T00:00:00.000Z",
+            "created_by": "alice",
+            "member_count": 1,
+            "owner_count": 1,
+            "agent": {"model_id": "default-model", **agent},
+        }
         self.repository.put(Table.CHANNELS, item)
 
     def join(self, user_id: str, channel_id: str = CHANNEL) -> None:
@@ -236,7 +245,7 @@ class Room:
             context=ContextService(
                 self.repository,
                 tokens=tokens,
-                default_model="default-model",
+                allowed_models=["default-model", "m", "another"],
                 new_mark=lambda: "mark",
             ),
             budgets=BudgetsService(

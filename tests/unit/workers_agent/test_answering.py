@@ -105,7 +105,8 @@ def test_a_question_that_does_not_exist_goes_back_to_the_queue(room: Room) -> No
 
 def test_nobody_answers_in_a_channel_that_is_gone(room: Room) -> None:
     seq = room.say("Hello")
-    room.repository.put(Table.CHANNELS, {**keys.channel_key(CHANNEL), "deleted": True})
+    channel = room.repository.get(Table.CHANNELS, keys.channel_key(CHANNEL))
+    room.repository.put(Table.CHANNELS, {**channel, "deleted": True})
     model = ScriptedModel(says("Hi."))
 
     assert room.answer(model, seq) == []

@@ -5,8 +5,8 @@ import pytest
 from commons import keys
 from commons.dal import InMemoryRepository, Item, Table
 from commons.dynamodb.exceptions import StorageBusyError
-from commons.schemas.generation import AgentRecord, GenerationRequest
-from commons.services.agents import AgentsService
+from commons.schemas.generation import GenerationRequest
+from commons.services.membership import ChannelRecord, MembershipService
 from workers_agent_dispatcher.queue import QueueUnavailableError
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
@@ -35,8 +35,8 @@ class RecordingQueue:
         self.parked.append(parked)
 
 
-class BusyAgents(AgentsService):
-    def find(self, channel_id: str) -> AgentRecord | None:  # noqa: ARG002 - always busy
+class BusyMembership(MembershipService):
+    def find_channel(self, channel_id: str) -> ChannelRecord | None:  # noqa: ARG002 - always busy
         raise StorageBusyError("busy")
 
 
@@ -56,7 +56,16 @@ def _message(seq: int = 1, text: str = "hello", **changes: object) -> StreamReco
 
 
 def _channel(repository: InMemoryRepository, **agent: object) -> None:
-    item: Item = {**keys.channel_key(CHANNEL), "name": "General", "agent": agent}
+    item: Item = {
+        **keys.channel_key(CHANNEL),
+        "channel_id": CHANNEL,
+        "name": "General",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "created_by": "alice",
+        "member_count": 1,
+        "owner_count": 1,
+        "agent": {"model_id": "m", **agent},
+    }
     repository.put(Table.CHANNELS, item)
 
 
@@ -88,7 +97,7 @@ def test_a_users_message_is_queued_without_its_text(
 def test_a_channel_that_says_nothing_of_its_agent_is_answered(
     service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
-    repository.put(Table.CHANNELS, {**keys.channel_key(CHANNEL), "name": "General"})
+    _channel(repository)
 
     service.dispatch([_message()])
 
@@ -171,7 +180,9 @@ def test_mode_mention_is_silent_without_the_word(
 def test_a_deleted_channel_is_silent(
     service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
-    repository.put(Table.CHANNELS, {**keys.channel_key(CHANNEL), "deleted": True})
+    _channel(repository, mode="always")
+    channel = repository.get(Table.CHANNELS, keys.channel_key(CHANNEL))
+    repository.put(Table.CHANNELS, {**channel, "deleted": True})
 
     service.dispatch([_message()])
 
@@ -242,7 +253,7 @@ def test_a_malformed_record_is_parked_and_the_others_go_on(
 def test_what_storage_cannot_say_is_parked(
     queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
-    service = DispatchService(queue, repository, agents=BusyAgents(repository))
+    service = DispatchService(queue, repository, membership=BusyMembership(repository))
 
     assert service.dispatch([_message(seq=3)]) is None
 

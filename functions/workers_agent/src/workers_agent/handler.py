@@ -55,7 +55,7 @@ def batch_service() -> BatchService:
         audience=ConnectionsService(repository),
         leases=LeasesService(repository, seconds=pace.lease),
         context=ContextService(
-            repository, tokens=settings.context_tokens, default_model=settings.default_model
+            repository, tokens=settings.context_tokens, allowed_models=settings.models
         ),
         budgets=BudgetsService(
             repository,

@@ -11,7 +11,7 @@ class AgentSettings(TableSettings, CallbackSettings):
     """Which model is asked, how long it may take, how much it may cost.
 
     Attributes:
-        allowed_models: a comma list; the first is asked where a channel names none.
+        allowed_models: a comma list; the first is the default.
         model_url: base URL of an OpenAI-compatible server, where the provider is `openai`.
         model_api_key_secret_arn: of that server's key in Secrets Manager; empty: it needs none.
         model_idle_timeout: seconds without a token.
@@ -33,5 +33,5 @@ class AgentSettings(TableSettings, CallbackSettings):
     user_tokens_per_day: int = Field(default=0, ge=0)
 
     @property
-    def default_model(self) -> str:
-        return self.allowed_models.split(",")[0].strip()
+    def models(self) -> list[str]:
+        return [model_id.strip() for model_id in self.allowed_models.split(",")]

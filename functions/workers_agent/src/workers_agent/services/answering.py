@@ -10,9 +10,9 @@ from commons.observability import log, metrics
 from commons.realtime.broadcaster import IBroadcaster
 from commons.schemas.event import FailureReason, FinishReason, Usage
 from commons.schemas.generation import GenerationRequest
-from commons.services.agents import AgentsService
 from commons.services.base import BaseService
 from commons.services.log import LogService
+from commons.services.membership import MembershipService
 from workers_agent.model import IModel, ModelFailedError, Prompt
 from workers_agent.pace import Pace
 from workers_agent.services.budgets import BudgetsService
@@ -20,7 +20,7 @@ from workers_agent.services.context import ContextService, estimate_tokens
 from workers_agent.services.deltas import DeltaBroadcast, IAudience
 from workers_agent.services.leases import Claim, LeaseLostError, LeasesService
 from workers_agent.services.replies import RepliesService
-from workers_agent.services.writing import WritingService, Written
+from workers_agent.services.writing import AnswerWriter, Written
 
 MAX_CLAIMS: Final = 3
 """A reply that has cost so many workers their life, or met so many errors, is closed as failed."""
@@ -51,9 +51,9 @@ class AnsweringService(BaseService):
         self._budgets = budgets
         self._pace = pace
         self._log = log or LogService(self.repository)
-        self._agents = AgentsService(self.repository)
+        self._membership = MembershipService(self.repository)
         self._replies = RepliesService(self.repository, leases=leases, log=self._log)
-        self._writing = WritingService(model, pace=pace, repository=self.repository)
+        self._writer = AnswerWriter(model, pace=pace)
 
     async def aclose(self) -> None:
         await self._model.aclose()
@@ -91,8 +91,8 @@ class AnsweringService(BaseService):
         question = await asyncio.to_thread(
             self._log.get_message, request.channel_id, request.question_seq
         )
-        agent = await asyncio.to_thread(self._agents.find, request.channel_id)
-        if agent is None:
+        channel = await asyncio.to_thread(self._membership.find_channel, request.channel_id)
+        if channel is None:
             raise ChannelNotFoundError
         if question.data.redacted or await asyncio.to_thread(self._leases.observe, claim):
             await self._reply(claim, claim.row.text, "cancelled", None)
@@ -105,7 +105,7 @@ class AnsweringService(BaseService):
             await self._fail(claim, "budget")
             return
         prompt = await asyncio.to_thread(
-            self._context.prompt, request.channel_id, request.question_seq, agent
+            self._context.prompt, request.channel_id, request.question_seq, channel.agent
         )
         await self._write(claim, prompt, asker, share)
 
@@ -136,7 +136,7 @@ class AnsweringService(BaseService):
 
     async def _stream(self, claim: Claim, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
         """Writes until the model has ended, or until somebody has cancelled."""
-        writing = asyncio.create_task(self._writing.write(prompt, deltas))
+        writing = asyncio.create_task(self._writer.write(prompt, deltas))
         watching = asyncio.create_task(self._watch(claim, deltas))
         try:
             await asyncio.wait({writing, watching}, return_when=asyncio.FIRST_COMPLETED)

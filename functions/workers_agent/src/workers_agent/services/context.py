@@ -8,10 +8,10 @@ from typing import Final
 
 from commons.dal import IRepository
 from commons.schemas.event import Sender
-from commons.schemas.generation import AgentRecord
 from commons.schemas.message import Message
 from commons.services.base import BaseService
 from commons.services.history import HistoryService
+from commons.services.membership import AgentSettings
 from workers_agent.model import Prompt, Turn
 
 DEFAULT_MAX_TOKENS: Final = 1_024
@@ -49,7 +49,7 @@ class ContextService(BaseService):
 
     Args:
         tokens: the budget of the conversation; the question itself always goes in.
-        default_model: asked where the channel names none.
+        allowed_models: the first is asked in a channel whose model is not allowed any more.
         new_mark: makes the secret word that stands beside each sender's name in one prompt, so
             that no text can pass for somebody else's.
     """
@@ -59,25 +59,26 @@ class ContextService(BaseService):
         repository: IRepository | None = None,
         *,
         tokens: int,
-        default_model: str,
+        allowed_models: Sequence[str],
         history: HistoryService | None = None,
         new_mark: Callable[[], str] = new_mark,
     ) -> None:
         super().__init__(repository)
         self._tokens = tokens
-        self._default_model = default_model
+        self._allowed_models = allowed_models
         self._history = history or HistoryService(self.repository)
         self._new_mark = new_mark
 
-    def prompt(self, channel_id: str, question_seq: int, agent: AgentRecord) -> Prompt:
+    def prompt(self, channel_id: str, question_seq: int, agent: AgentSettings) -> Prompt:
         """What the model is asked: the conversation as it stands up to the question."""
         page = self._history.page(channel_id, before=question_seq + 1, limit=MAX_MESSAGES)
         mark = self._new_mark()
         instructions = _INSTRUCTIONS.format(mark=mark)
         if agent.system_prompt:
             instructions = f"{instructions}\n\n{_OWNERS}{agent.system_prompt}"
+        is_allowed = agent.model_id in self._allowed_models
         return Prompt(
-            model_id=agent.model_id or self._default_model,
+            model_id=agent.model_id if is_allowed else self._allowed_models[0],
             instructions=instructions,
             turns=self._turns(page.items, mark),
             max_tokens=agent.max_tokens or DEFAULT_MAX_TOKENS,

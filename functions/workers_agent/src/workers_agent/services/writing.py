@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from commons.dal import IRepository
 from commons.observability import log
 from commons.schemas.event import FinishReason, Usage
 from commons.schemas.types import MAX_TEXT
-from commons.services.base import BaseService
 from workers_agent.model import (
     Chunk,
     EndChunk,
@@ -39,7 +37,7 @@ class Written:
     usage: Usage | None
 
 
-class WritingService(BaseService):
+class AnswerWriter:
     """Streams an answer, and asks again while that may help.
 
     Retries stop at the total time, at the fourth attempt, and at an error that would come again.
@@ -47,8 +45,7 @@ class WritingService(BaseService):
     waited long enough.
     """
 
-    def __init__(self, model: IModel, *, pace: Pace, repository: IRepository | None = None) -> None:
-        super().__init__(repository)
+    def __init__(self, model: IModel, *, pace: Pace) -> None:
         self._model = model
         self._pace = pace
 

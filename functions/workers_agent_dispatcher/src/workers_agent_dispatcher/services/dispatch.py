@@ -11,10 +11,10 @@ from commons.dal import IRepository
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log
 from commons.schemas.event import MessageCreated
-from commons.schemas.generation import AgentRecord, GenerationRecord, GenerationRequest
-from commons.services.agents import AgentsService
+from commons.schemas.generation import GenerationRecord, GenerationRequest
 from commons.services.base import BaseService
 from commons.services.log import event_from_item
+from commons.services.membership import AgentSettings, MembershipService
 from workers_agent_dispatcher.queue import IQueue, QueueUnavailableError
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
 
@@ -37,11 +37,11 @@ class DispatchService(BaseService):
         queue: IQueue,
         repository: IRepository | None = None,
         *,
-        agents: AgentsService | None = None,
+        membership: MembershipService | None = None,
     ) -> None:
         super().__init__(repository)
         self._queue = queue
-        self._agents = agents or AgentsService(self.repository)
+        self._membership = membership or MembershipService(self.repository)
 
     def dispatch(self, records: Sequence[StreamRecord]) -> str | None:
         """Queues what the records ask of the agent.
@@ -52,7 +52,7 @@ class DispatchService(BaseService):
         """
         wanted: list[_Wanted] = []
         unparked: list[StreamRecord] = []
-        agents: dict[str, AgentRecord | None] = {}
+        agents: dict[str, AgentSettings | None] = {}
         for record in records:
             try:
                 request = self._request(record, agents)
@@ -72,7 +72,7 @@ class DispatchService(BaseService):
         return next(each.sequence_number for each in records if each.sequence_number in numbers)
 
     def _request(
-        self, record: StreamRecord, agents: dict[str, AgentRecord | None]
+        self, record: StreamRecord, agents: dict[str, AgentSettings | None]
     ) -> GenerationRequest | None:
         if "sk" in record.image:
             return _regeneration(record)
@@ -86,7 +86,8 @@ class DispatchService(BaseService):
             return None
         channel_id = event.channel_id
         if channel_id not in agents:
-            agents[channel_id] = self._agents.find(channel_id)
+            channel = self._membership.find_channel(channel_id)
+            agents[channel_id] = None if channel is None else channel.agent
         agent = agents[channel_id]
         if agent is None or not is_addressed(agent, event.data.text):
             return None
@@ -109,7 +110,7 @@ class DispatchService(BaseService):
             unparked.append(record)
 
 
-def is_addressed(agent: AgentRecord, text: str) -> bool:
+def is_addressed(agent: AgentSettings, text: str) -> bool:
     """Whether the agent answers a text: in mode `mention` only one with the word `@agent`."""
     match agent.mode:
         case "always":

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from commons.schemas.base import BaseSchema, StoredModel
-from commons.schemas.event import AgentMode
 
 type GenerationStatus = Literal["unclaimed", "queued", "running", "done", "failed"]
 
@@ -64,13 +63,3 @@ class ChannelCancels(StoredModel):
 
     cancels: int = 0
     through_seq: int = 0
-
-
-class AgentRecord(StoredModel):
-    """`agent` of a channel's meta row; None where the deployment's default holds."""
-
-    mode: AgentMode = "always"
-    model_id: str | None = None
-    system_prompt: str | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None

@@ -22,7 +22,6 @@ from commons.schemas.generation import (
     ChannelCancels,
     GenerationRecord,
 )
-from commons.services.agents import AgentsService
 from commons.services.base import BaseService
 from commons.services.log import LogService
 from commons.services.membership import MembershipService
@@ -45,12 +44,10 @@ class GenerationsService(BaseService):
         *,
         log: LogService | None = None,
         membership: MembershipService | None = None,
-        agents: AgentsService | None = None,
     ) -> None:
         super().__init__(repository)
         self._log = log or LogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
-        self._agents = agents or AgentsService(self.repository)
 
     def latest(self, channel_id: str, question_seq: int) -> GenerationRecord | None:
         """The last generation that a question has, consistently read."""
@@ -119,15 +116,14 @@ class GenerationsService(BaseService):
             ConflictError: it or its question is deleted, a reply is being written, the agent is
                 off.
         """
-        self._membership.require_member(channel_id, user_id)
+        channel = self._membership.open_channel(channel_id, user_id).channel
         reply = self._log.get_message(channel_id, seq)
         question_seq = reply.data.reply_to
         if reply.sender.kind != "agent" or question_seq is None:
             raise InvalidRequestError.of("seq", "is not a message of the agent")
         question = self._log.get_message(channel_id, question_seq)
         self._require_undeleted(reply, question)
-        agent = self._agents.find(channel_id)
-        if agent is None or agent.mode == "off":
+        if channel.agent.mode == "off":
             raise ConflictError("The agent of this channel is off.")
         latest = self.latest(channel_id, question_seq)
         if latest is not None and latest.is_open:
