@@ -140,11 +140,24 @@ def test_deleting_a_question_cancels_its_reply(
 ) -> None:
     channel = alice.new_channel()
     alice.say(channel, "a question")
+    key = keys.generation_key(channel, 1, 1)
+    running = {"channel_id": channel, "question_seq": 1, "generation": 1, "status": "running"}
+    repository.put(Table.CHANNELS, {**key, **running})
 
     delete(alice, channel)
 
-    reply = repository.get(Table.CHANNELS, keys.generation_key(channel, 1, 1))
-    assert reply["cancelled"] is True
+    assert repository.get(Table.CHANNELS, key)["cancelled"] is True
+
+
+def test_deleting_a_message_that_nobody_answers_leaves_no_generation(
+    alice: Client, repository: InMemoryRepository
+) -> None:
+    channel = alice.new_channel()
+    alice.say(channel, "no question")
+
+    delete(alice, channel)
+
+    assert repository.find(Table.CHANNELS, keys.generation_key(channel, 1, 1)) is None
 
 
 def test_an_edit_that_races_the_deletion_loses_or_is_redacted(

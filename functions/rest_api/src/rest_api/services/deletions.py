@@ -64,8 +64,9 @@ class DeletionsService(BaseService):
         with suppress(UnchangedError):
             self._log.append(channel_id, prepare)
         if is_question:
-            # Also of one deleted before: the call that deleted it may not have come this far.
-            self._generations.cancel(channel_id, caller.user_id, reply_to=seq)
+            # Also of one deleted before: the call that deleted it may not have come this far. A
+            # worker that has not claimed the question yet sees that it is redacted.
+            self._generations.cancel_replies_to(channel_id, seq)
 
 
 def _redaction(channel_id: str, message: StoredMessage, deleted_at: str) -> list[Write]:
