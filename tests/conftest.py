@@ -87,9 +87,8 @@ def _tables_template() -> str:
     return json.dumps({"Parameters": template["Parameters"], "Resources": tables})
 
 
-@pytest.fixture
-def table_names(moto_aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[Table, str]:
-    """The tables of the data stack's own template in moto, their names in the environment."""
+def deploy_tables() -> dict[Table, str]:
+    """The tables of the data stack's own template, through CloudFormation; their names."""
     boto3.client("cloudformation").create_stack(
         StackName=f"chat-{STAGE}-data",
         TemplateBody=_tables_template(),
@@ -98,7 +97,13 @@ def table_names(moto_aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[Table, 
             {"ParameterKey": "ProtectData", "ParameterValue": "false"},
         ],
     )
-    names = {table: f"chat-{STAGE}-{table}" for table in Table}
+    return {table: f"chat-{STAGE}-{table}" for table in Table}
+
+
+@pytest.fixture
+def table_names(moto_aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[Table, str]:
+    """The deployed tables in moto, their names in the environment."""
+    names = deploy_tables()
     for table, name in names.items():
         monkeypatch.setenv(f"{table.upper()}_TABLE", name)
     return names
