@@ -90,7 +90,6 @@ def test_tuples_are_written_as_lists() -> None:
         ({"l": ["ab", True]}, 1 + 3 + (2 + 1) + (1 + 1)),
         ({"m": {"k": "v"}}, 1 + 3 + (1 + 1) + 1),
     ],
-    ids=str,
 )
 def test_an_item_counts_for_its_names_and_values(item: dict[str, object], size: int) -> None:
     assert item_size(item) == size
