@@ -150,6 +150,7 @@ class LogService(BaseService):
             if any(write_key(write) == (channel_id, head + 1) for write in companions):
                 # The draft is about the very event that a head left behind would number anew.
                 head = self._observe_head(channel_id, consistent=True)
+                draft = prepare()
                 continue
             refusal = self._try_write(item, companions)
             if refusal is None or refusal.is_own_write(write_id):
