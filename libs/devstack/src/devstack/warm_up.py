@@ -14,6 +14,9 @@ from devstack.outputs import Outputs
 from devstack.users import DEMO_USERS, Users
 
 SECONDS = 90.0
+AGENTS = 3
+"""Workers of the agent: each takes ten questions of the queue, and a cold one takes seconds."""
+
 EMPTY_BATCH = json.dumps({"Records": []}).encode()
 
 
@@ -64,6 +67,7 @@ def run(clients: AwsClients, outputs: Outputs, users: Users) -> None:
         if resource["ResourceType"] == "AWS::Lambda::Function"
     ]
     with ThreadPoolExecutor() as pool:
-        tasks = [rest, websocket, *(worker(function) for function in functions)]
+        agents = [name for name in functions if name.endswith("-workers_agent")] * (AGENTS - 1)
+        tasks = [rest, websocket, *(worker(name) for name in [*functions, *agents])]
         for future in [pool.submit(task) for task in tasks]:
             future.result()
