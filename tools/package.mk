@@ -12,7 +12,7 @@ PYTHON_VERSION := 3.12
 CHAT_PLATFORM ?= aarch64-manylinux_2_28
 PLATFORM_FLAGS := $(if $(filter native,$(CHAT_PLATFORM)),,--python-platform $(CHAT_PLATFORM))
 
-# Lambda's Python runtime brings these (docs/adr/0020-boto3-from-the-runtime.md).
+# Lambda's Python runtime brings these (docs/adr/0008-boto3-from-the-runtime.md).
 RUNTIME_PACKAGES := boto3 botocore s3transfer jmespath python-dateutil six
 
 EXPORT := $(UV) export --quiet --locked --no-dev --no-emit-workspace --no-hashes --no-header --no-annotate

@@ -117,7 +117,7 @@ def user_connection_key(user_id: str, connection_id: str) -> Key:
 
 
 def presence_key(channel_id: str, user_id: str) -> Key:
-    """There while the channel believes that the user is online (docs/adr/0013)."""
+    """There while the channel believes that the user is online (docs/adr/0005)."""
     return {"channel_id": f"presence#{channel_id}", "sk": user_id}
 
 

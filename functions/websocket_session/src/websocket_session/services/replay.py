@@ -1,4 +1,4 @@
-"""Subscribing with `after`: the past first, then the present (docs/adr on replay to live)."""
+"""Subscribing with `after`: the past first, then the present (docs/adr/0006)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

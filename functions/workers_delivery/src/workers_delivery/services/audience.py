@@ -16,7 +16,7 @@ from workers_delivery.progress import Progress
 
 SETTLING_MILLISECONDS: Final = 30_000
 """A subscription live for less gets the log from `live_after` on before what is new: events that
-were appended while it replayed may have passed it by (docs/adr: replay, then live)."""
+were appended while it replayed may have passed it by (docs/adr/0006)."""
 
 MAX_CATCH_UP: Final = 1_000
 """Events read from the log for one batch of a channel; a longer gap is the client's to sync."""

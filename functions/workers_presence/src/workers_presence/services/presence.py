@@ -1,4 +1,4 @@
-"""Online at the first live subscription, offline 5 s after the last (docs/adr/0013)."""
+"""Online at the first live subscription, offline 5 s after the last (docs/adr/0005)."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """API Gateway's management API for open WebSocket connections (`@connections`).
 
 A boto3 call spends most of its CPU on building and parsing what never changes. Here `botocore.auth`
-signs, the request leaves in one write, and `http.client` reads the answer (docs/adr/0011).
+signs, the request leaves in one write, and `http.client` reads the answer (docs/adr/0003).
 """
 
 import ssl

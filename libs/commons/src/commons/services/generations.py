@@ -1,4 +1,4 @@
-"""Replies of the agent as rows: asked for anew, cancelled (docs/adr/0040)."""
+"""Replies of the agent as rows: asked for anew, cancelled (docs/adr/0014)."""
 
 from dataclasses import dataclass
 
