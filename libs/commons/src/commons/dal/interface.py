@@ -175,7 +175,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a query, 1 MB at most; `last_key` is None when nothing is left."""
+    """One page of a query, 1 MB at most.
+
+    Attributes:
+        last_key: where to go on; None: nothing is left. A page that is full by its limit has one
+            even where nothing follows.
+    """
 
     items: list[Item]
     last_key: Key | None = None
