@@ -129,6 +129,21 @@ def test_another_audience_is_refused(
     assert refused(verifier, issuer.sign(claims(aud=audience)))
 
 
+@pytest.mark.parametrize("issued_at", [2**40, "yesterday", -1])
+def test_when_a_token_was_issued_does_not_matter(
+    verifier: TokenVerifier, issuer: Issuer, claims: MakeClaims, issued_at: object
+) -> None:
+    assert not refused(verifier, issuer.sign(claims(iat=issued_at)))
+
+
+@pytest.mark.parametrize("claim", ["sub", "jti"])
+def test_a_claim_that_names_no_user_may_be_anything(
+    settings: TokenSettings, issuer: Issuer, claims: MakeClaims, claim: str
+) -> None:
+    verifier = TokenVerifier(settings.model_copy(update={"jwt_user_claim": "username"}))
+    assert not refused(verifier, issuer.sign(claims(username="bob", **{claim: 7})))
+
+
 def test_one_of_several_audiences_is_enough(
     verifier: TokenVerifier, issuer: Issuer, claims: MakeClaims
 ) -> None:
@@ -145,9 +160,11 @@ def test_an_access_tokens_client_id_stands_for_an_absent_audience(
     assert refused(verifier, issuer.sign(access | {"aud": "client-2"}))
 
 
-@pytest.mark.parametrize("user_id", [None, "", "a b", "#agent", "ü", "a\n", "x" * 129])
+@pytest.mark.parametrize(
+    "user_id", [None, 7, ["alice"], "", "a b", "#agent", "ü", "a\n", "x" * 129]
+)
 def test_a_token_without_a_usable_user_id_is_refused(
-    verifier: TokenVerifier, issuer: Issuer, claims: MakeClaims, user_id: str | None
+    verifier: TokenVerifier, issuer: Issuer, claims: MakeClaims, user_id: object
 ) -> None:
     assert refused(verifier, issuer.sign(claims(sub=user_id)))
 
