@@ -65,6 +65,26 @@ def test_an_idempotency_key_with_another_body_is_a_conflict(alice: Client) -> No
     assert create(alice, {"name": "other"}, "k") == 409
 
 
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ({"members": ["bob", "carol"]}, {"members": ["carol", "bob"]}),
+        ({"members": ["bob"]}, {"members": ["bob", "alice", "bob"]}),
+        ({"members": []}, {}),
+        ({"agent": {"temperature": 1}}, {"agent": {"temperature": 1.0, "systemPrompt": None}}),
+        ({"agent": {}}, {}),
+    ],
+)
+def test_an_idempotency_key_knows_the_same_request_however_it_is_spelled(
+    alice: Client, first: dict[str, object], again: dict[str, object]
+) -> None:
+    for one, other in ((first, again), (again, first)):
+        key = f"key-{one}"
+        assert create(alice, {"name": "n", **one}, key) == 201
+        assert create(alice, {"name": "n", **other}, key) == 200
+        assert create(alice, {"name": "n", **other, "members": ["dave"]}, key) == 409
+
+
 def test_idempotency_keys_of_two_users_have_nothing_to_do_with_each_other(alice: Client) -> None:
     create(alice, {"name": "n"}, "k")
 

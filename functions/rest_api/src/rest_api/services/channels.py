@@ -1,6 +1,7 @@
 """Channels: making, showing, changing and deleting them."""
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class ChannelsService(BaseService):
                 owner.model_copy(update={"user_id": user_id, "role": "member", "name": None})
             )
         if idempotency_key is not None:
-            digest = _request_digest(request)
+            digest = _request_digest(request, others)
             writes.append(_request_write(caller, idempotency_key, digest, channel.channel_id))
         try:
             self.repository.transact(writes)
@@ -359,6 +360,8 @@ def _request_write(caller: Caller, idempotency_key: str, digest: str, channel_id
     )
 
 
-def _request_digest(request: CreateChannel) -> str:
-    canonical = json.dumps(request.to_wire(), sort_keys=True)
+def _request_digest(request: CreateChannel, others: Sequence[str]) -> str:
+    """Of what is asked for, however it is spelled; `others`: the members, sorted, each once."""
+    agent = {} if request.agent is None else request.agent.to_wire()
+    canonical = json.dumps([request.name, others, agent], sort_keys=True)
     return sha256(canonical.encode()).hexdigest()
