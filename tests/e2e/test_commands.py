@@ -53,9 +53,9 @@ def poe(environment: dict[str, str]) -> Run:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
 def back_up(local_stack: LocalStack) -> Iterator[None]:
-    """The tests after this one find the stack up again."""
+    """The tests after these find the stack up again."""
     yield
     local_stack.up()
 
@@ -143,7 +143,6 @@ def test_a_taken_port_is_a_clear_error_that_names_it(poe: Run, tmp_path: Path) -
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.usefixtures("back_up")
 def test_down_with_open_sockets_ends_everything_and_up_brings_it_back_with_its_state(
     poe: Run, local_stack: LocalStack, alice: RestClient, bob: RestClient, connect: Connect
 ) -> None:
@@ -174,16 +173,26 @@ def test_down_with_open_sockets_ends_everything_and_up_brings_it_back_with_its_s
         )
 
 
-@pytest.mark.usefixtures("back_up")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_run_plays_the_demo_and_ends_with_sockets_open_when_told_to(
+def test_run_brings_back_a_dead_emulator_plays_the_demo_and_ends_on_ctrl_c_with_sockets_open(
+    poe: Run,
     environment: dict[str, str],
     local_stack: LocalStack,
     alice: RestClient,
     connect: Connect,
-    number: signal.Signals,
 ) -> None:
-    local_stack.down()
+    local_stack.up()
+    (emulator,) = (
+        process
+        for process in processes_of(local_stack)
+        if process.cmdline()[-2:] == ["-m", "ministack"]
+    )
+    emulator.kill()
+    psutil.wait_procs([emulator], timeout=10)
+    assert "emulator    stopped" in poe("status").stdout
+    refused = poe("token", "alice")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "not up" in refused.stderr
+
     with subprocess.Popen(
         [sys.executable, "-m", "devstack", "run"],
         cwd=ROOT,
@@ -201,7 +210,7 @@ def test_run_plays_the_demo_and_ends_with_sockets_open_when_told_to(
         assert "  agent  " in printed
         with connect(alice):
             started = time.monotonic()
-            os.killpg(running.pid, number)
+            os.killpg(running.pid, signal.SIGINT)
             code = running.wait(2 * END_SECONDS)
             seconds = time.monotonic() - started
 
@@ -210,12 +219,9 @@ def test_run_plays_the_demo_and_ends_with_sockets_open_when_told_to(
     assert processes_of(local_stack) == []
 
 
-@pytest.mark.usefixtures("back_up")
 def test_run_once_exits_after_the_demo_and_leaves_nothing_running(
     environment: dict[str, str], local_stack: LocalStack
 ) -> None:
-    local_stack.down()
-
     once = subprocess.run(
         [sys.executable, "-m", "devstack", "run", "--once"],
         cwd=ROOT,
@@ -229,20 +235,3 @@ def test_run_once_exits_after_the_demo_and_leaves_nothing_running(
     assert once.returncode == 0, once.stderr
     assert "  agent  " in once.stdout
     assert processes_of(local_stack) == []
-
-
-@pytest.mark.usefixtures("back_up")
-def test_a_dead_emulator_is_noticed_and_brought_back(poe: Run, local_stack: LocalStack) -> None:
-    (emulator,) = (
-        process
-        for process in processes_of(local_stack)
-        if process.cmdline()[-2:] == ["-m", "ministack"]
-    )
-    emulator.kill()
-    emulator.wait(10)
-
-    assert "emulator    stopped" in poe("status").stdout
-    token = poe("token", "alice")
-    assert token.returncode == 1
-    assert "not up" in token.stderr
-    assert poe("up").returncode == 0

@@ -8,6 +8,7 @@ import boto3
 from devstack.config import REGION
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -58,28 +59,40 @@ class AwsClients:
                 region_name=REGION,
             )
         )
+        self._open: list[BaseClient] = []
+
+    def close(self) -> None:
+        """Lets go of every connection: the emulator waits seconds at its end for those kept alive."""
+        while self._open:
+            self._open.pop().close()
+
+    def _keep[Client: "BaseClient"](self, client: Client) -> Client:
+        self._open.append(client)
+        return client
 
     def cloudformation(self) -> "CloudFormationClient":
-        return self._session.client("cloudformation", endpoint_url=self._endpoint)
+        return self._keep(self._session.client("cloudformation", endpoint_url=self._endpoint))
 
     def ssm(self) -> "SSMClient":
-        return self._session.client("ssm", endpoint_url=self._endpoint)
+        return self._keep(self._session.client("ssm", endpoint_url=self._endpoint))
 
     def cognito(self) -> "CognitoIdentityProviderClient":
-        return self._session.client("cognito-idp", endpoint_url=self._endpoint)
+        return self._keep(self._session.client("cognito-idp", endpoint_url=self._endpoint))
 
     def dynamodb(self) -> "DynamoDBClient":
         """For the repository only."""
-        return self._session.client("dynamodb", endpoint_url=self._endpoint)
+        return self._keep(self._session.client("dynamodb", endpoint_url=self._endpoint))
 
     def streams(self) -> "DynamoDBStreamsClient":
-        return self._session.client("dynamodbstreams", endpoint_url=self._endpoint)
+        return self._keep(self._session.client("dynamodbstreams", endpoint_url=self._endpoint))
 
     def functions(self) -> "LambdaClient":
-        return self._session.client("lambda", endpoint_url=self._endpoint)
+        return self._keep(self._session.client("lambda", endpoint_url=self._endpoint))
 
     def sqs(self) -> "SQSClient":
-        return self._session.client("sqs", endpoint_url=self._endpoint)
+        return self._keep(self._session.client("sqs", endpoint_url=self._endpoint))
 
     def connections(self, callback_url: str) -> "ApiGatewayManagementApiClient":
-        return self._session.client("apigatewaymanagementapi", endpoint_url=callback_url)
+        return self._keep(
+            self._session.client("apigatewaymanagementapi", endpoint_url=callback_url)
+        )

@@ -6,7 +6,7 @@ import time
 from typing import Any, TextIO
 
 import httpx
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from devstack.errors import DevstackError
@@ -35,30 +35,29 @@ class Demo:
         Raises:
             DevstackError: something did not come; the message says what.
         """
-        alice = self._client("alice")
-        bob = self._client("bob")
-        channel = self._call(
-            alice, "POST", "/v1/channels", {"name": "demo", "members": ["bob"]}, httpx.codes.CREATED
-        )
-        channel_id = channel["channelId"]
-        self._say(f"alice  POST /v1/channels  ->  {channel_id}, with bob and the agent")
-        ticket = self._call(bob, "POST", "/v1/tickets", None, httpx.codes.CREATED)["ticket"]
-        url = f"{self._outputs.websocket_url}?ticket={ticket}&channels={channel_id}"
-        try:
-            with connect(url, open_timeout=CALL_SECONDS, close_timeout=2) as socket:
-                self._say("bob    opens a WebSocket with a one-time ticket, subscribed to it")
-                question = self._call(
-                    alice,
-                    "POST",
-                    f"/v1/channels/{channel_id}/messages",
-                    {"text": QUESTION, "clientMessageId": "demo-1"},
-                    httpx.codes.CREATED,
-                )
-                self._say(f"alice  POST .../messages  ->  seq {question['seq']}")
-                self._say("\nWhat bob's socket shows:\n")
-                self._watch(socket, channel_id, question["seq"])
-        except (OSError, ConnectionClosed) as error:
-            raise DevstackError(f"Bob's WebSocket was lost: {error}") from error
+        with self._client("alice") as alice, self._client("bob") as bob:
+            channel = self._call(
+                alice,
+                "/v1/channels",
+                {"name": "demo", "members": ["bob"]},
+            )
+            channel_id = channel["channelId"]
+            self._say(f"alice  POST /v1/channels  ->  {channel_id}, with bob and the agent")
+            ticket = self._call(bob, "/v1/tickets")["ticket"]
+            url = f"{self._outputs.websocket_url}?ticket={ticket}&channels={channel_id}"
+            try:
+                with connect(url, open_timeout=CALL_SECONDS, close_timeout=2) as socket:
+                    self._say("bob    opens a WebSocket with a one-time ticket, subscribed to it")
+                    question = self._call(
+                        alice,
+                        f"/v1/channels/{channel_id}/messages",
+                        {"text": QUESTION, "clientMessageId": "demo-1"},
+                    )
+                    self._say(f"alice  POST .../messages  ->  seq {question['seq']}")
+                    self._say("\nWhat bob's socket shows:\n")
+                    self._watch(socket, channel_id, question["seq"])
+            except (OSError, WebSocketException) as error:
+                raise DevstackError(f"Bob's WebSocket was lost: {error}") from error
 
     def _watch(self, socket: ClientConnection, channel_id: str, question_seq: int) -> None:
         started = time.monotonic()
@@ -93,18 +92,14 @@ class Demo:
             timeout=CALL_SECONDS,
         )
 
-    def _call(
-        self, client: httpx.Client, method: str, path: str, body: Json | None, expected: int
-    ) -> Json:
+    def _call(self, client: httpx.Client, path: str, body: Json | None = None) -> Json:
+        """A POST: everything that the demo asks for is new."""
         try:
-            answer = client.request(method, f"{self._outputs.rest_url}{path}", json=body)
+            answer = client.post(f"{self._outputs.rest_url}{path}", json=body)
         except httpx.HTTPError as error:
-            raise DevstackError(f"{method} {path} got no answer: {error}") from error
-        if answer.status_code != expected:
-            raise DevstackError(
-                f"{method} {path} answered {answer.status_code} instead of {expected}: "
-                f"{answer.text}"
-            )
+            raise DevstackError(f"POST {path} got no answer: {error}") from error
+        if answer.status_code != httpx.codes.CREATED:
+            raise DevstackError(f"POST {path} answered {answer.status_code}: {answer.text}")
         parsed: Json = answer.json()
         return parsed
 

@@ -216,6 +216,7 @@ class LocalStack:
         if running is not None:
             with self._progress.step("Open WebSockets closed"):
                 self._close_connections()
+                self._clients.close()
             with self._progress.step("Emulator ended"):
                 ending = self._emulator.stop()
             if ending == "killed":
