@@ -137,8 +137,9 @@ def test_authorisation_is_asked_again_when_membership_changed_on_the_way(
 
 
 def test_companion_writes_land_with_the_event_or_not_at_all(
-    repository: InMemoryRepository,
+    repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(log_module, "APPEND_BUDGET_SECONDS", 0.1)
     log = LogService(repository)
     row = keys.channel_key(CHANNEL)
 
@@ -188,6 +189,27 @@ def test_a_rejected_companion_is_prepared_anew_on_the_current_state(
 
     assert repository.get(Table.CHANNELS, row)["version"] == 8
     assert seqs(log) == [1]
+
+
+def test_many_changes_of_one_state_at_once_all_land(repository: InMemoryRepository) -> None:
+    log = LogService(repository)
+    row = keys.channel_key(CHANNEL)
+    repository.put(Table.CHANNELS, {**row, "version": 0})
+
+    def increment() -> Draft:
+        version = repository.get(Table.CHANNELS, row)["version"]
+        assert isinstance(version, int)
+        put = PutWrite(
+            Table.CHANNELS, {**row, "version": version + 1}, Compare("version", "=", version)
+        )
+        data = MessageCreatedData(text="x")
+        return Draft(type="message.created", sender=ALICE, data=data, writes=lambda _seq: [put])
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: log.append(CHANNEL, increment), range(60)))
+
+    assert repository.get(Table.CHANNELS, row)["version"] == 60
+    assert seqs(log) == list(range(1, 61))
 
 
 def test_an_append_that_cannot_win_in_time_says_that_it_is_busy(

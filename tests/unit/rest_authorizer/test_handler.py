@@ -93,11 +93,17 @@ def test_a_user_without_a_name_has_none_in_the_context(context: LambdaContext) -
         {"X-Authorization": "Bearer good"},
     ],
 )
-def test_anything_else_is_refused_with_the_word_that_becomes_a_401(
+def test_anything_else_is_denied_for_the_whole_stage(
     headers: dict[str, str] | None, context: LambdaContext
 ) -> None:
-    with pytest.raises(Exception, match=r"^Unauthorized$"):
-        handler.lambda_handler(event(headers), context)
+    answer = handler.lambda_handler(event(headers), context)
+
+    (statement,) = answer["policyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Resource"]) == (
+        "Deny",
+        "arn:aws:execute-api:eu-west-1:123456789012:api/dev/*",
+    )
+    assert "context" not in answer
 
 
 def test_tokens_and_names_are_not_logged(

@@ -168,7 +168,7 @@ class TestGatewayResponses:
         ("response_type", "status"),
         [
             ("UNAUTHORIZED", 401),
-            ("ACCESS_DENIED", 403),
+            ("ACCESS_DENIED", 401),
             ("MISSING_AUTHENTICATION_TOKEN", 404),
             ("INVALID_SIGNATURE", 404),
             ("RESOURCE_NOT_FOUND", 404),

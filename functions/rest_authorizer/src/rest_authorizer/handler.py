@@ -10,15 +10,8 @@ from commons.auth.bearer import bearer_token
 from commons.auth.tokens import TokenVerifier
 from commons.errors import UnauthenticatedError
 from commons.observability import log, metrics, tracer
-from rest_authorizer.schemas import AuthorizerRequest, allowing
+from rest_authorizer.schemas import AuthorizerRequest, allowing, refusing
 from rest_authorizer.settings import Settings
-
-
-class _RefusedError(Exception):
-    """API Gateway answers 401 to exactly this word, and 500 to any other."""
-
-    def __init__(self) -> None:
-        super().__init__("Unauthorized")
 
 
 @cache
@@ -35,6 +28,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         caller = token_verifier().verify(bearer_token(request.authorization))
     except UnauthenticatedError:
         log.info("refused")
-        raise _RefusedError from None
+        return refusing(request.method_arn)
     log.info("allowed")
     return allowing(caller, request.method_arn)

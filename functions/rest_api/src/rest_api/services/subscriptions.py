@@ -1,14 +1,27 @@
 """Ending subscriptions of those who may no longer hear a channel."""
 
+import time
+from typing import Final
+
 from commons.dal import IRepository
 from commons.realtime import frames
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
 
+LAST_FRAMES_SECONDS: Final = 1.0
+"""What was being sent as a subscription ended has arrived by then (CONTRACT, section 3)."""
+
 
 class SubscriptionsEndingService(BaseService):
-    """Removes subscriptions, then says `unsubscribed` to their connections."""
+    """Removes subscriptions, then says `unsubscribed` to their connections.
+
+    `unsubscribed` is the last frame about a channel: it waits for those that other functions were
+    sending when the subscription ended.
+
+    Args:
+        last_frames_seconds: how long it waits; not at all where nobody was subscribed.
+    """
 
     def __init__(
         self,
@@ -16,21 +29,24 @@ class SubscriptionsEndingService(BaseService):
         *,
         broadcasts: ChannelBroadcastService,
         connections: ConnectionsService | None = None,
+        last_frames_seconds: float = LAST_FRAMES_SECONDS,
     ) -> None:
         super().__init__(repository)
+        self._last_frames_seconds = last_frames_seconds
         self._broadcasts = broadcasts
         self._connections = connections or ConnectionsService(self.repository)
 
     def end_of_user(self, channel_id: str, user_id: str) -> None:
         """Once the member row is gone; none there is no error."""
         connection_ids = self._connections.remove_user(channel_id, user_id)
-        if connection_ids:
-            frame = frames.unsubscribed(channel_id, "removed")
-            self._broadcasts.send_to_connections(connection_ids, frame)
+        self._say_farewell(connection_ids, frames.unsubscribed(channel_id, "removed"))
 
     def end_of_channel(self, channel_id: str) -> None:
         """Once the member rows are gone; none there is no error."""
         connection_ids = self._connections.remove_channel(channel_id)
+        self._say_farewell(connection_ids, frames.unsubscribed(channel_id, "deleted"))
+
+    def _say_farewell(self, connection_ids: list[str], frame: bytes) -> None:
         if connection_ids:
-            frame = frames.unsubscribed(channel_id, "deleted")
+            time.sleep(self._last_frames_seconds)
             self._broadcasts.send_to_connections(connection_ids, frame)

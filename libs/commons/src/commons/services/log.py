@@ -46,8 +46,6 @@ APPEND_BUDGET_SECONDS: Final = 15.0
 LOSSES_BEFORE_HEAD_IS_READ: Final = 3
 """A lost conditional write costs a write unit, reading the head half a read unit."""
 
-MAX_REJECTIONS: Final = 8
-
 
 def no_writes(_seq: int) -> Sequence[Write]:
     return ()
@@ -305,7 +303,7 @@ class _Contest:
             self.losses += 1
             if refusal.winner["type"] == "channel.deleted":
                 raise ChannelNotFoundError
-        if self.rejections > MAX_REJECTIONS or time.monotonic() > self.deadline:
+        if time.monotonic() > self.deadline:
             raise StorageBusyError("the channel's log is busy")
         _pause(self.losses + self.rejections)
 
