@@ -7,14 +7,40 @@ from threading import Barrier
 
 import pytest
 
-from commons.errors import ChatError, ConflictError
+from commons import keys
+from commons.dal import InMemoryRepository, Table, Update, Write
+from commons.errors import ChatError, ConflictError, NotFoundError
 from commons.schemas.caller import Caller
+from commons.schemas.event import Role
 from commons.schemas.message import PostMessage
 from commons.services.log import LogService
 from rest_api.composition import Services
-from rest_api.schemas import CreateChannel
+from rest_api.schemas import CreateChannel, UpdateChannel
 
 ROUNDS = 10
+
+
+class InterruptedRepository(InMemoryRepository):
+    """Lets something else happen right before or after its next transaction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: Callable[[], object] | None = None
+        self.after: Callable[[], object] | None = None
+
+    def transact(self, writes: Sequence[Write]) -> None:
+        before, after = self.before, self.after
+        self.before = self.after = None
+        if before is not None:
+            before()
+        super().transact(writes)
+        if after is not None:
+            after()
+
+
+@pytest.fixture
+def repository() -> InterruptedRepository:
+    return InterruptedRepository()
 
 
 def caller(user: str) -> Caller:
@@ -74,6 +100,94 @@ def test_of_two_owners_who_leave_at_once_one_stays(
         )
 
         assert sum(isinstance(result, ConflictError) for result in results) == 1
+
+
+def test_who_was_removed_by_another_call_is_no_member_rather_than_the_last_owner(
+    services: Services, repository: InterruptedRepository, make_channel: Callable[..., str]
+) -> None:
+    channel = make_channel("bob")
+    services.members.put(channel, caller("alice"), "bob", "owner")
+    remove = partial(services.members.remove, channel, caller("alice"), "bob")
+    repository.before = remove
+
+    with pytest.raises(NotFoundError):
+        remove()
+
+
+def test_an_owner_is_removed_although_another_call_takes_the_role_first(
+    services: Services, repository: InterruptedRepository, make_channel: Callable[..., str]
+) -> None:
+    channel = make_channel("bob")
+    services.members.put(channel, caller("alice"), "bob", "owner")
+    repository.before = partial(services.members.put, channel, caller("alice"), "bob", "member")
+
+    services.members.remove(channel, caller("alice"), "bob")
+
+    assert services.channels.get(channel, caller("alice")).member_count == 1
+
+
+def test_who_is_removed_while_losing_the_role_comes_back_with_the_new_one(
+    services: Services, repository: InterruptedRepository, make_channel: Callable[..., str]
+) -> None:
+    channel = make_channel("bob")
+    services.members.put(channel, caller("alice"), "bob", "owner")
+    repository.before = partial(services.members.remove, channel, caller("alice"), "bob")
+
+    assert services.members.put(channel, caller("alice"), "bob", "member").role == "member"
+
+    assert services.channels.get(channel, caller("bob")).member_count == 2
+
+
+def test_the_thousandth_member_may_be_added_by_two_calls_at_once(
+    services: Services, repository: InterruptedRepository, make_channel: Callable[..., str]
+) -> None:
+    channel = make_channel()
+    repository.update(Table.CHANNELS, keys.channel_key(channel), Update(set={"member_count": 999}))
+    put = partial(services.members.put, channel, caller("alice"), "bob", "member")
+    repository.before = put
+
+    assert put().user_id == "bob"
+
+
+def test_of_six_removals_at_once_one_succeeds_and_the_others_find_no_member(
+    services: Services, make_channel: Callable[..., str]
+) -> None:
+    for _ in range(ROUNDS):
+        channel = make_channel("bob")
+        services.members.put(channel, caller("alice"), "bob", "owner")
+
+        results = at_once([partial(services.members.remove, channel, caller("alice"), "bob")] * 6)
+
+        assert results.count(None) == 1
+        assert sum(isinstance(result, NotFoundError) for result in results) == 5
+
+
+@pytest.mark.parametrize("role", ["owner", "member"])
+def test_a_change_is_answered_as_written_whatever_happens_next(
+    services: Services,
+    repository: InterruptedRepository,
+    make_channel: Callable[..., str],
+    role: Role,
+) -> None:
+    channel = make_channel("bob")
+    services.members.put(channel, caller("alice"), "bob", "owner")
+    for user_id in ("bob", "carol"):
+        repository.after = partial(services.members.remove, channel, caller("alice"), user_id)
+
+        member = services.members.put(channel, caller("alice"), user_id, role)
+
+        assert (member.user_id, member.role) == (user_id, role)
+
+
+def test_a_renamed_channel_is_answered_as_written_whatever_happens_next(
+    services: Services, repository: InterruptedRepository, make_channel: Callable[..., str]
+) -> None:
+    channel = make_channel()
+    repository.after = partial(services.channels.delete, channel, caller("alice"))
+
+    renamed = services.channels.update(channel, caller("alice"), UpdateChannel(name="other"))
+
+    assert (renamed.name, renamed.last_seq) == ("other", 1)
 
 
 def test_nobody_posts_after_the_event_of_their_removal(

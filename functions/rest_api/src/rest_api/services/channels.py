@@ -3,8 +3,7 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
@@ -171,13 +170,18 @@ class ChannelsService(BaseService):
             ForbiddenError: a member, but no owner.
             InvalidRequestError: the agent's model is not allowed.
         """
+        changed: OpenChannel
 
         def prepare() -> Draft:
+            nonlocal changed
             opened = self._membership.open_channel(channel_id, caller.user_id)
             opened.require_owner()
             channel = opened.channel
             name = request.name or channel.name
             agent = self._agents.merged(channel.agent, request.agent)
+            changed = replace(
+                opened, channel=channel.model_copy(update={"name": name, "agent": agent})
+            )
             if (name, agent) == (channel.name, channel.agent):
                 raise UnchangedError
             return Draft(
@@ -190,9 +194,11 @@ class ChannelsService(BaseService):
                 writes=lambda _seq: [_settings_write(channel, name, agent)],
             )
 
-        with suppress(UnchangedError):
-            self._log.append(channel_id, prepare)
-        return self.get(channel_id, caller)
+        try:
+            event = self._log.append(channel_id, prepare)
+        except UnchangedError:
+            return self._view(changed)
+        return self._view(changed, last_seq=event.seq)
 
     def delete(self, channel_id: str, caller: Caller) -> None:
         """Ends the channel for everyone; a repeated call finishes what a crash left.

@@ -1,7 +1,5 @@
 """Who is in a channel: listing, adding, changing roles, removing."""
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from commons import keys
@@ -10,7 +8,6 @@ from commons.dal import (
     Compare,
     DeleteWrite,
     IRepository,
-    Item,
     NotExists,
     Query,
     SortPrefix,
@@ -31,7 +28,7 @@ from commons.services.membership import (
     ChannelRecord,
     MemberRecord,
     MembershipService,
-    channel_from_item,
+    OpenChannel,
     member_from_item,
 )
 from rest_api.services.member_rows import new_member_writes, twin_removal
@@ -48,7 +45,12 @@ class MembersPage:
 
 
 class MembersService(BaseService):
-    """Each change is one transaction: the event, the member's rows, the channel's counts."""
+    """Each change is one transaction: the event, the member's rows, the channel's counts.
+
+    Rules are judged when a change is prepared. The transaction's conditions hold them where the
+    state has changed since: the change is prepared and judged anew, for it may have become
+    another, or none.
+    """
 
     def __init__(
         self,
@@ -91,19 +93,31 @@ class MembersService(BaseService):
             ForbiddenError: a member, but no owner.
             ConflictError: the channel is full, or would be left without an owner.
         """
+        changed: MemberRecord
 
         def prepare() -> Draft:
-            self._membership.open_channel(channel_id, caller.user_id).require_owner()
+            nonlocal changed
+            opened = self._membership.open_channel(channel_id, caller.user_id)
+            opened.require_owner()
             member = self._find(channel_id, user_id)
             if member is None:
-                return _joining(channel_id, caller, user_id, role)
+                _require_room(opened.channel)
+                changed = MemberRecord(
+                    channel_id=channel_id, user_id=user_id, role=role, joined_at=rfc3339(now())
+                )
+                return _joining(changed, caller)
+            changed = member.model_copy(update={"role": role})
             if member.role == role:
                 raise UnchangedError
+            _require_another_owner(opened, member)
             return _changing_role(member, caller, role)
 
-        with suppress(UnchangedError):
-            self._log.append(channel_id, prepare)
-        return _view(self._membership.require_member(channel_id, user_id))
+        try:
+            event = self._log.append(channel_id, prepare)
+        except UnchangedError:
+            return _view(changed)
+        joined = event.type == "member.joined"
+        return _view(_joined_at(event.seq, changed) if joined else changed)
 
     def remove(self, channel_id: str, caller: Caller, user_id: str) -> None:
         """Ends the membership, then the subscriptions: when this returns nothing is delivered.
@@ -122,6 +136,7 @@ class MembersService(BaseService):
             member = self._find(channel_id, user_id)
             if member is None:
                 raise NotFoundError("There is no such member in this channel.")
+            _require_another_owner(opened, member)
             return _leaving(member, caller)
 
         try:
@@ -151,30 +166,42 @@ def _view(member: MemberRecord) -> Member:
     )
 
 
-def _joining(channel_id: str, caller: Caller, user_id: str, role: Role) -> Draft:
-    joined_at = rfc3339(now())
+def _require_room(channel: ChannelRecord) -> None:
+    if channel.member_count >= MAX_MEMBERS:
+        raise ConflictError(f"A channel has {MAX_MEMBERS} members at most.")
 
+
+def _require_another_owner(opened: OpenChannel, member: MemberRecord) -> None:
+    """Where `member` is to lose a role.
+
+    An owner who takes it from another owner is a second one, whatever the count says: that may
+    have been read a moment before the other became one.
+    """
+    is_own_role = member.user_id == opened.member.user_id
+    if is_own_role and member.role == "owner" and opened.channel.owner_count <= 1:
+        raise ConflictError("A channel keeps at least one owner.")
+
+
+def _joined_at(seq: int, member: MemberRecord) -> MemberRecord:
+    """What was said before one joined counts as read."""
+    return member.model_copy(update={"read_seq": seq})
+
+
+def _joining(member: MemberRecord, caller: Caller) -> Draft:
     def writes(seq: int) -> list[Write]:
-        member = MemberRecord(
-            channel_id=channel_id, user_id=user_id, role=role, joined_at=joined_at, read_seq=seq
-        )
         counts = _counts_write(
-            channel_id,
+            member.channel_id,
             members=1,
-            owners=1 if role == "owner" else 0,
+            owners=1 if member.role == "owner" else 0,
             condition=Compare("member_count", "<", MAX_MEMBERS),
         )
-        return [counts, *new_member_writes(member)]
+        return [counts, *new_member_writes(_joined_at(seq, member))]
 
     return Draft(
         type="member.joined",
         sender=caller.as_sender(),
-        data=MemberRoleData(user_id=user_id, role=role),
+        data=MemberRoleData(user_id=member.user_id, role=member.role),
         writes=writes,
-        on_rejected=_refuse_if(
-            lambda channel: channel.member_count >= MAX_MEMBERS,
-            f"A channel has {MAX_MEMBERS} members at most.",
-        ),
     )
 
 
@@ -192,18 +219,17 @@ def _changing_role(member: MemberRecord, caller: Caller, role: Role) -> Draft:
                 Compare("role", "=", member.role),
             ),
         ],
-        on_rejected=_refuse_last_owner if role != "owner" else None,
     )
 
 
 def _leaving(member: MemberRecord, caller: Caller) -> Draft:
-    is_owner = member.role == "owner"
+    owners = -1 if member.role == "owner" else 0
     return Draft(
         type="member.left",
         sender=caller.as_sender(),
         data=MemberLeftData(user_id=member.user_id),
         writes=lambda _seq: [
-            _owners_write(member.channel_id, members=-1, owners=-1 if is_owner else 0),
+            _owners_write(member.channel_id, members=-1, owners=owners),
             DeleteWrite(
                 Table.CHANNELS,
                 keys.member_key(member.channel_id, member.user_id),
@@ -211,7 +237,6 @@ def _leaving(member: MemberRecord, caller: Caller) -> Draft:
             ),
             twin_removal(member.channel_id, member.user_id),
         ],
-        on_rejected=_refuse_last_owner if is_owner else None,
     )
 
 
@@ -228,20 +253,3 @@ def _counts_write(channel_id: str, *, members: int, owners: int, condition: Comp
         Update(add={"member_count": members, "owner_count": owners}),
         all_of(condition, NotExists("deleted")),
     )
-
-
-def _refuse_if(
-    is_refused: Callable[[ChannelRecord], bool], detail: str
-) -> Callable[[int, Item | None], None]:
-    """For drafts whose first companion write is the channel's counts."""
-
-    def on_rejected(position: int, item: Item | None) -> None:
-        if position == 0 and item is not None and is_refused(channel_from_item(item)):
-            raise ConflictError(detail)
-
-    return on_rejected
-
-
-_refuse_last_owner = _refuse_if(
-    lambda channel: channel.owner_count <= 1, "A channel keeps at least one owner."
-)
