@@ -1,19 +1,11 @@
-"""Packages as `sam build` makes them, with the same recipe."""
+"""Packages, each built once."""
 
-import importlib.util
-import os
-import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
-
-from devstack.config import ROOT
-from devstack.emulator import uv
-
-RUNTIME_PACKAGES = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six"]
-"""What Lambda's Python runtime brings, by import name."""
+from tests import packaging
 
 type Build = Callable[..., Path]
 
@@ -25,18 +17,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     @cache
     def built(folder: str, *, platform: str | None = "native", again: bool = False) -> Path:
         artifacts = tmp_path_factory.mktemp(f"{Path(folder).name}-{platform}-{again}")
-        inherited = {name: value for name, value in os.environ.items() if name != "CHAT_PLATFORM"}
-        environment = {**inherited, "ARTIFACTS_DIR": str(artifacts), "UV": uv()}
-        if platform is not None:
-            environment["CHAT_PLATFORM"] = platform
-        subprocess.run(
-            ["make", "build-Package"],
-            cwd=ROOT / folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-        )
-        return artifacts
+        return packaging.build(folder, artifacts, platform=platform)
 
     return built
 
@@ -50,11 +31,6 @@ def layer(build: Build) -> Path:
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The AWS SDK and nothing else of this environment."""
     directory = tmp_path_factory.mktemp("runtime")
-    for name in RUNTIME_PACKAGES:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        origin = Path(spec.origin)
-        source = origin.parent if origin.name == "__init__.py" else origin
+    for source in packaging.runtime_sources():
         (directory / source.name).symlink_to(source)
     return directory

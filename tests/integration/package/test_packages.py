@@ -1,22 +1,15 @@
 """What is deployed: complete, small, the same from the same sources, with nothing of this machine."""
 
 import hashlib
-import io
 import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from tests.integration.package.conftest import Build
+from tests.packaging import LAYER_BUDGET, MEMBERS, size_budget, zipped_size
 
-from devstack.config import ROOT
-
-MEMBERS = sorted(path.parent.name for path in ROOT.glob("functions/*/pyproject.toml"))
-TOKEN_CHECKING = {"rest_authorizer", "websocket_connect", "websocket_session"}
-MEGABYTE = 1_000_000
-LAYER_BUDGET = 16 * MEGABYTE
 UNCHECKED_HASH = 1
 """The flags of bytecode that is bound to no source file (PEP 552)."""
 
@@ -28,26 +21,12 @@ print(json.dumps([callable(handler), sys.modules["commons"].__file__]))
 """
 
 
-def zipped_size(directory: Path) -> int:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for file in directory.rglob("*"):
-            zipped.write(file, file.relative_to(directory))
-    return archive.tell()
-
-
 def contents(directory: Path) -> dict[str, str]:
     return {
         str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in directory.rglob("*")
         if file.is_file()
     }
-
-
-def budget(member: str) -> int:
-    if member == "workers_agent":
-        return 20 * MEGABYTE
-    return 6 * MEGABYTE if member in TOKEN_CHECKING else MEGABYTE // 10
 
 
 @pytest.mark.parametrize("member", MEMBERS)
@@ -83,7 +62,7 @@ def test_a_package_holds_only_what_the_layer_and_the_runtime_lack(
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_package_stays_within_its_budget(member: str, build: Build) -> None:
-    assert zipped_size(build(f"functions/{member}")) <= budget(member)
+    assert zipped_size(build(f"functions/{member}")) <= size_budget(member)
 
 
 def test_the_layer_stays_within_its_budget(layer: Path) -> None:
