@@ -2,10 +2,8 @@
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
 from urllib.parse import quote, unquote
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
@@ -20,12 +18,10 @@ from commons.errors import (
     UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
+from commons.json_text import parse_json
 from commons.schemas import BaseSchema
 from commons.schemas.caller import Caller
 from commons.schemas.channel import CHANNEL_ID_PATTERN
-
-MAX_DEPTH = 64
-"""Of nested JSON: metadata of 2 KiB could nest a thousand deep, which serialisers refuse."""
 
 _SAFE_IN_PATH = "/-._~()'!*:@,;=+&$%"
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -78,7 +74,7 @@ def body_of[Schema: BaseSchema](event: APIGatewayProxyEvent, schema: type[Schema
 
     Raises:
         UnsupportedMediaTypeError: it says that it is something else than JSON.
-        MalformedRequestError: it is no JSON.
+        MalformedRequestError: it is no JSON, or more than `parse_json` reads.
         InvalidRequestError: a field is wrong, or unknown.
         TooLargeError: a field passes its size limit.
     """
@@ -166,26 +162,8 @@ def _text(event: APIGatewayProxyEvent) -> str:
         raise MalformedRequestError("The body is not UTF-8.") from None
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> object:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        _require_shallow(value, MAX_DEPTH)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         raise MalformedRequestError("The body is not valid JSON.") from None
-    return value
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    """NaN and the infinities, which Python reads and JSON does not have."""
-    raise ValueError
-
-
-def _require_shallow(value: Any, depth: int) -> None:
-    if depth == 0:
-        raise ValueError
-    if isinstance(value, dict):
-        for each in value.values():
-            _require_shallow(each, depth - 1)
-    elif isinstance(value, list):
-        for each in value:
-            _require_shallow(each, depth - 1)

@@ -5,7 +5,8 @@ import math
 from typing import Final, NoReturn
 
 MAX_DEPTH: Final = 64
-"""Python's reader and pydantic's serialiser both give up at some depth; nobody means this one."""
+"""Of objects and arrays, the outermost included. Python's reader and pydantic's serialiser both
+give up at some depth; nobody means this one."""
 
 
 def parse_json(text: str) -> object:
@@ -35,8 +36,9 @@ def _finite(digits: str) -> float:
 
 
 def _require_shallow(value: object, depth: int) -> None:
-    if depth < 0:
+    if not isinstance(value, dict | list):
+        return
+    if depth == 0:
         raise ValueError("nests too deep")
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            _require_shallow(part, depth - 1)
+    for part in value.values() if isinstance(value, dict) else value:
+        _require_shallow(part, depth - 1)

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from commons.json_text import MAX_DEPTH
 from commons.schemas.event import EVENT_ADAPTER
 from commons.schemas.problem import Problem
 from commons.schemas.types import MAX_METADATA_BYTES, MAX_TEXT
@@ -99,7 +100,9 @@ def build() -> JsonObject:
             "summary": "Group chat with AI agents.",
             "description": "Errors are RFC 9457 problems; docs/problems.md explains each `type`. "
             "Times are RFC 3339 in UTC with milliseconds. A field without a value is left out. "
-            "Clients ignore fields and event types that they do not know.",
+            "Clients ignore fields and event types that they do not know. "
+            f"JSON nests {MAX_DEPTH} levels of objects and arrays at most, the body itself "
+            "included, and holds no number beyond a double's range.",
             "license": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
         },
         "servers": [{"url": ".", "description": "Where this document is served."}],
