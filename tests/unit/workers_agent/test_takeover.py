@@ -10,7 +10,12 @@ import pytest
 from commons import keys
 from commons.dal import InMemoryRepository, Table, Update
 from commons.schemas.generation import GenerationRequest
-from workers_agent.services.leases import LeaseHeldError, LeaseLostError, LeasesService
+from workers_agent.services.leases import (
+    INDEXES_RESERVED,
+    LeaseHeldError,
+    LeaseLostError,
+    LeasesService,
+)
 from workers_agent.services.replies import RepliesService
 
 from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, says
@@ -85,6 +90,26 @@ def test_who_takes_over_starts_with_a_snapshot_past_all_that_was_sent(
         first["index"] + position + 1 for position in range(len(others))
     ]
     assert room.broadcaster.text("socket") == "A whole one."
+
+
+def test_no_index_is_used_twice_though_no_worker_lived_to_its_first_heartbeat(
+    room: Room, leases: LeasesService
+) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+    first_indexes = []
+    for _ in range(2):
+        claim = leases.claim(_request(seq))
+        assert claim is not None
+        first_indexes.append(claim.first_index)
+        time.sleep(0.25)
+
+    room.answer(ScriptedModel(says("A whole ", "one.", delay=0.03)), seq)
+
+    first, *_others = room.broadcaster.frames("socket")
+    assert first["snapshot"] is True
+    assert first_indexes == [0, INDEXES_RESERVED]
+    assert first["index"] == 2 * INDEXES_RESERVED
 
 
 def test_a_stalled_worker_that_wakes_up_writes_nothing(room: Room, leases: LeasesService) -> None:

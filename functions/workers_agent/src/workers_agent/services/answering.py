@@ -115,7 +115,7 @@ class AnsweringService(BaseService):
             self._audience,
             self._broadcaster,
             pace=self._pace,
-            first_index=claim.row.reserved_index,
+            first_index=claim.first_index,
             replaces=claim.is_takeover,
             share=share,
         )

@@ -30,7 +30,7 @@ from commons.services.base import BaseService
 LEASE_SECONDS: Final = 15.0
 
 INDEXES_RESERVED: Final = 200
-"""Deltas between two heartbeats at most: 10 a second for a whole lease, and room."""
+"""Deltas until the next heartbeat at most: 10 a second for a whole lease, and room."""
 
 
 class LeaseHeldError(Exception):
@@ -67,6 +67,11 @@ class Claim:
     @property
     def is_takeover(self) -> bool:
         return self.row.fence > 1
+
+    @property
+    def first_index(self) -> int:
+        """Of this worker's deltas: the claim has reserved from here on, 0 for the first one."""
+        return self.row.reserved_index - INDEXES_RESERVED
 
     @property
     def key(self) -> Key:
@@ -108,7 +113,8 @@ class LeasesService(BaseService):
                 "status": "running",
                 "lease_until": self._lease_end(now),
             },
-            add={"fence": 1},
+            # A worker that dies before its first heartbeat has sent deltas too.
+            add={"fence": 1, "reserved_index": INDEXES_RESERVED},
         )
         key = keys.generation_key(request.channel_id, request.question_seq, request.generation)
         try:
