@@ -195,6 +195,34 @@ def test_a_dead_workers_reply_that_was_cancelled_ends_in_what_it_wrote(
     assert model.prompts == []
 
 
+@pytest.mark.parametrize("laid_down", ["Half a", ""])
+def test_who_heard_more_than_a_dead_worker_laid_down_hears_the_text_that_it_ends_in(
+    room: Room, leases: LeasesService, laid_down: str
+) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+    _die_in_the_middle(room, leases, seq, laid_down)
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    (frame,) = room.broadcaster.frames("socket")
+    assert frame["snapshot"] is True
+    assert frame["text"] == laid_down == room.replies()[0].data.text
+    assert isinstance(frame["index"], int)
+    assert frame["index"] > 3
+
+
+def test_a_reply_cancelled_before_its_first_worker_came_needs_no_delta(room: Room) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    assert room.broadcaster.frames("socket") == []
+
+
 def test_a_question_that_kills_every_worker_is_closed_with_a_failure(
     room: Room, leases: LeasesService
 ) -> None:

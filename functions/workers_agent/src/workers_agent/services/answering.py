@@ -95,7 +95,7 @@ class AnsweringService(BaseService):
         if channel is None:
             raise ChannelNotFoundError
         if question.data.redacted or await asyncio.to_thread(self._leases.observe, claim):
-            await self._reply(claim, claim.row.text, "cancelled", None)
+            await self._end_cancelled(claim)
             return
         if claim.fence > MAX_CLAIMS:
             await self._fail(claim, "model_error")
@@ -109,8 +109,20 @@ class AnsweringService(BaseService):
         )
         await self._write(claim, prompt, asker, share)
 
-    async def _write(self, claim: Claim, prompt: Prompt, asker: str, share: int) -> None:
-        deltas = DeltaBroadcast(
+    async def _end_cancelled(self, claim: Claim) -> None:
+        """Ends in what a dead worker laid down; who heard more from it is told so first."""
+        if claim.is_takeover:
+            deltas = self._deltas(claim)
+            deltas.add(claim.row.text)
+            deltas.start()
+            try:
+                await deltas.finish(self._pace.last_deltas)
+            finally:
+                await deltas.stop()
+        await self._reply(claim, claim.row.text, "cancelled", None)
+
+    def _deltas(self, claim: Claim, *, share: int = 1) -> DeltaBroadcast:
+        return DeltaBroadcast(
             claim.request,
             self._audience,
             self._broadcaster,
@@ -119,6 +131,9 @@ class AnsweringService(BaseService):
             replaces=claim.is_takeover,
             share=share,
         )
+
+    async def _write(self, claim: Claim, prompt: Prompt, asker: str, share: int) -> None:
+        deltas = self._deltas(claim, share=share)
         started = asyncio.get_running_loop().time()
         deltas.start()
         usage: Usage | None = None
