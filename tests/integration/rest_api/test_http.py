@@ -1,5 +1,7 @@
 """What concerns every call: problems, media types, bodies, callers, CORS, the log line."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from tests.integration.rest_api.conftest import MakeApi
 from commons.dal import InMemoryRepository
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.services.messages import MessagesService
+from rest_api.description.__main__ import PATH
 
 JSON = {"Content-Type": "application/json"}
 
@@ -42,6 +45,7 @@ def assert_problem(answer: Answer, status: int, code: str) -> None:
         '{"a":' * 5_000 + "1" + "}" * 5_000,
         '{"name": 1' + "0" * 5_000 + "}",
         "\ufeff{}",
+        '{"name": 1e400}',
     ],
 )
 def test_malformed_json_is_400(alice: Client, body: str) -> None:
@@ -109,6 +113,46 @@ def test_each_wrong_field_is_named_by_its_path(alice: Client) -> None:
         "extra",
     }
     assert all(error["message"] for error in answer.body["errors"])
+
+
+@pytest.mark.parametrize(("depth", "status"), [(64, 422), (65, 400)])
+def test_a_body_nests_64_levels_deep_at_most(alice: Client, depth: int, status: int) -> None:
+    for nested in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        assert send(alice, nested, JSON).status == status
+
+
+BODIES: dict[tuple[str, str], object] = {
+    ("POST", "/v1/channels"): {"name": "n"},
+    ("PATCH", "/v1/channels/{channelId}"): {"name": "other"},
+    ("PUT", "/v1/channels/{channelId}/members/{userId}"): {"role": "owner"},
+    ("POST", "/v1/channels/{channelId}/messages"): {"text": "t"},
+    ("PATCH", "/v1/channels/{channelId}/messages/{seq}"): {"text": "t"},
+    ("PUT", "/v1/channels/{channelId}/read"): {"seq": 1},
+}
+
+
+OPERATIONS = [
+    (method.upper(), path)
+    for path, verbs in json.loads(PATH.read_text(encoding="utf-8"))["paths"].items()
+    for method in verbs
+]
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_a_query_parameter_that_is_unknown_there_is_422(
+    alice: Client, method: str, path: str
+) -> None:
+    channel = alice.new_channel("bob")
+    seq = alice.say(channel)
+    known = {"channelId": channel, "userId": "bob", "seq": seq, "emoji": "x"}
+    target = re.sub(r"{(\w+)}", lambda name: str(known[name[1]]), path)
+    for query in ("unknown=1", "unknown"):
+        answer = alice.call(method, f"{target}?{query}", BODIES.get((method, path)))
+
+        assert_problem(answer, 422, "invalid-request")
+        assert [error["field"] for error in answer.body["errors"]] == ["unknown"]
+    assert alice.event_types(channel) == ["message.created"]
+    assert len(alice.get("/v1/channels").body["items"]) == 1
 
 
 def test_a_field_name_that_cannot_be_encoded_is_answered_all_the_same(alice: Client) -> None:

@@ -22,6 +22,7 @@ from commons.json_text import parse_json
 from commons.schemas import BaseSchema
 from commons.schemas.caller import Caller
 from commons.schemas.channel import CHANNEL_ID_PATTERN
+from rest_api.schemas import NoQuery
 
 _SAFE_IN_PATH = "/-._~()'!*:@,;=+&$%"
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -54,19 +55,35 @@ def validated[Schema: BaseSchema](schema: type[Schema], value: object) -> Schema
 
 
 def caller_of(event: APIGatewayProxyEvent) -> Caller:
-    """Who calls, as the authorizer found.
+    """Who calls a route that has no query parameters.
 
     Raises:
         UnauthenticatedError: no authorizer spoke.
+        InvalidRequestError: there is a query parameter, which cannot be known.
     """
-    context = event.raw_event["requestContext"].get("authorizer") or {}
-    if "userId" not in context:
-        raise UnauthenticatedError("A bearer token is needed.")
-    return Caller(
-        user_id=context["userId"],
-        name=context.get("name"),
-        expires_at=int(context["expiresAt"]),
-    )
+    caller, _ = caller_and_query_of(event, NoQuery)
+    return caller
+
+
+def caller_and_query_of[Schema: BaseSchema](
+    event: APIGatewayProxyEvent, schema: type[Schema]
+) -> tuple[Caller, Schema]:
+    """Who calls, as the authorizer found, and the query string.
+
+    Raises:
+        UnauthenticatedError: no authorizer spoke.
+        InvalidRequestError: a parameter is wrong, unknown, or given twice.
+    """
+    return _caller(event), query_of(event, schema)
+
+
+def refuse_query(event: APIGatewayProxyEvent) -> None:
+    """For a route that has neither a caller nor query parameters.
+
+    Raises:
+        InvalidRequestError: there is a query parameter, which cannot be known.
+    """
+    query_of(event, NoQuery)
 
 
 def body_of[Schema: BaseSchema](event: APIGatewayProxyEvent, schema: type[Schema]) -> Schema:
@@ -150,6 +167,17 @@ def header_of(event: APIGatewayProxyEvent, name: str, *, max_length: int) -> str
     if not 1 <= len(value) <= max_length:
         raise InvalidRequestError.of(name, f"has 1 to {max_length} characters")
     return value
+
+
+def _caller(event: APIGatewayProxyEvent) -> Caller:
+    context = event.raw_event["requestContext"].get("authorizer") or {}
+    if "userId" not in context:
+        raise UnauthenticatedError("A bearer token is needed.")
+    return Caller(
+        user_id=context["userId"],
+        name=context.get("name"),
+        expires_at=int(context["expiresAt"]),
+    )
 
 
 def _text(event: APIGatewayProxyEvent) -> str:

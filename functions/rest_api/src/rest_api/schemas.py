@@ -34,6 +34,10 @@ Limit = Annotated[int, Field(strict=True, ge=1, le=MAX_LIMIT), BeforeValidator(_
 QuerySeq = Annotated[int, Field(strict=True, ge=0, le=10**12), BeforeValidator(_decimal)]
 
 
+class NoQuery(BaseSchema):
+    """The query of a route that has no parameters."""
+
+
 class Health(BaseSchema):
     status: Literal["ok"] = "ok"
     version: str

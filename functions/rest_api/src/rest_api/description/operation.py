@@ -34,7 +34,8 @@ class Operation:
 
     Attributes:
         errors: statuses beyond those that every operation of its kind has (401 with a token, 400,
-            413, 415 and 422 with a body, 404 and 429 always: an unknown verb is a 404).
+            413 and 415 with a body, 404, 422 and 429 always: an unknown verb is a 404, an unknown
+            parameter a 422).
     """
 
     operation_id: str
@@ -53,11 +54,9 @@ class Operation:
     @property
     def statuses(self) -> list[int]:
         """Of its errors, ascending."""
-        found = {404, 429, *self.errors}
+        found = {404, 422, 429, *self.errors}
         if self.has_token:
             found.add(401)
         if self.request is not None:
-            found |= {400, 413, 415, 422}
-        if self.query is not None:
-            found |= {422}
+            found |= {400, 413, 415}
         return sorted(found)

@@ -196,7 +196,7 @@ OPERATIONS: Sequence[Operation] = (
         summary="Remove a member, or leave",
         description="Owners may remove anybody, everybody may leave; the last owner stays.",
         successes=[_done],
-        errors=[403, 409, 422],
+        errors=[403, 409],
     ),
     # Messages
     Operation(
@@ -288,7 +288,7 @@ OPERATIONS: Sequence[Operation] = (
         tag="Messages",
         summary="React to a message",
         successes=[_done],
-        errors=[409, 422],
+        errors=[409],
     ),
     Operation(
         operation_id="removeReaction",
@@ -297,7 +297,7 @@ OPERATIONS: Sequence[Operation] = (
         tag="Messages",
         summary="Take a reaction back",
         successes=[_done],
-        errors=[409, 422],
+        errors=[409],
     ),
     # Agent
     Operation(
@@ -308,7 +308,7 @@ OPERATIONS: Sequence[Operation] = (
         summary="Ask for another reply",
         description="Of an agent's message. A new reply to the same question follows.",
         successes=[_accepted],
-        errors=[409, 422],
+        errors=[409],
     ),
     Operation(
         operation_id="cancelGenerations",

@@ -5,11 +5,11 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from rest_api.composition import Services
 from rest_api.requests import (
     body_of,
+    caller_and_query_of,
     caller_of,
     channel_id_of,
     header_of,
     optional_body_of,
-    query_of,
 )
 from rest_api.responses import accepted, json_response, no_content
 from rest_api.schemas import (
@@ -39,8 +39,7 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
     @app.get("/v1/channels")
     def list_channels() -> Response[str]:
-        caller = caller_of(app.current_event)
-        query = query_of(app.current_event, PageQuery)
+        caller, query = caller_and_query_of(app.current_event, PageQuery)
         scope = f"channels:{caller.user_id}"
         page = services.channels.page(
             caller,
@@ -70,8 +69,7 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
     @app.get("/v1/channels/<channel_id>/events")
     def list_events(channel_id: str) -> Response[str]:
-        caller = caller_of(app.current_event)
-        query = query_of(app.current_event, EventsQuery)
+        caller, query = caller_and_query_of(app.current_event, EventsQuery)
         return json_response(200, services.reading.events(channel_id_of(channel_id), caller, query))
 
     @app.put("/v1/channels/<channel_id>/read")

@@ -5,10 +5,10 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from rest_api.composition import Services
 from rest_api.requests import (
     body_of,
+    caller_and_query_of,
     caller_of,
     channel_id_of,
     decoded,
-    query_of,
     validated,
 )
 from rest_api.responses import json_response, no_content
@@ -18,8 +18,7 @@ from rest_api.schemas import MemberPage, MemberPath, PageQuery, PutMember
 def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
     @app.get("/v1/channels/<channel_id>/members")
     def list_members(channel_id: str) -> Response[str]:
-        caller = caller_of(app.current_event)
-        query = query_of(app.current_event, PageQuery)
+        caller, query = caller_and_query_of(app.current_event, PageQuery)
         channel_id = channel_id_of(channel_id)
         scope = f"members:{channel_id}"
         page = services.members.page(

@@ -6,10 +6,10 @@ from commons.schemas.message import PostMessage
 from rest_api.composition import Services
 from rest_api.requests import (
     body_of,
+    caller_and_query_of,
     caller_of,
     channel_id_of,
     decoded,
-    query_of,
     seq_of,
     validated,
 )
@@ -30,8 +30,7 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
     @app.get("/v1/channels/<channel_id>/messages")
     def list_messages(channel_id: str) -> Response[str]:
-        caller = caller_of(app.current_event)
-        query = query_of(app.current_event, MessagesQuery)
+        caller, query = caller_and_query_of(app.current_event, MessagesQuery)
         return json_response(
             200, services.reading.messages(channel_id_of(channel_id), caller, query)
         )

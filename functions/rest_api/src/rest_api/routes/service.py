@@ -5,7 +5,7 @@ from importlib.resources import files
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
 from rest_api.composition import Services
-from rest_api.requests import caller_of
+from rest_api.requests import caller_of, refuse_query
 from rest_api.responses import JSON, html_response, json_response
 from rest_api.schemas import Health, Me
 from rest_api.version import VERSION
@@ -14,6 +14,7 @@ from rest_api.version import VERSION
 def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
     @app.get("/v1/health")
     def get_health() -> Response[str]:
+        refuse_query(app.current_event)
         return json_response(200, Health(version=VERSION))
 
     @app.get("/v1/me")
@@ -27,14 +28,17 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
     @app.get("/openapi.json")
     def get_openapi() -> Response[str]:
+        refuse_query(app.current_event)
         return Response(status_code=200, content_type=JSON, body=_packaged("openapi.json"))
 
     @app.get("/swagger")
     def get_swagger() -> Response[str]:
+        refuse_query(app.current_event)
         return html_response(_swagger_page())
 
     @app.get("/")
     def get_web_client() -> Response[str]:
+        refuse_query(app.current_event)
         return html_response(_packaged("web/index.html"))
 
 
