@@ -13,6 +13,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from commons import errors
 from commons.dal import InMemoryRepository
+from commons.json_text import MAX_DEPTH
 from rest_api.app import RestApi
 from rest_api.composition import build_services
 from rest_api.description.__main__ import PATH
@@ -118,6 +119,24 @@ def test_an_operation_has_an_id_a_summary_errors_and_an_example(
     for status, response in operation["responses"].items():
         for media in response.get("content", {}).values():
             assert "example" in media, (status, path)
+
+
+def test_a_cursor_is_not_empty() -> None:
+    cursors = [
+        parameter["schema"]
+        for _, _, operation in OPERATIONS
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == "cursor"
+    ]
+
+    assert cursors == [{"type": "string", "minLength": 1}] * 3
+
+
+def test_the_depth_of_json_is_written_down() -> None:
+    problems = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
+
+    for text in (DOCUMENT["info"]["description"], problems):
+        assert f"{MAX_DEPTH} levels" in text
 
 
 def test_examples_are_what_their_schemas_say() -> None:

@@ -34,6 +34,10 @@ Limit = Annotated[int, Field(strict=True, ge=1, le=MAX_LIMIT), BeforeValidator(_
 QuerySeq = Annotated[int, Field(strict=True, ge=0, le=10**12), BeforeValidator(_decimal)]
 
 
+Cursor = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
+"""Described only: whatever is no cursor, the empty one too, is refused where it is decoded."""
+
+
 class NoQuery(BaseSchema):
     """The query of a route that has no parameters."""
 
@@ -85,7 +89,7 @@ class CancelGenerations(BaseSchema):
 
 class PageQuery(BaseSchema):
     limit: Limit = DEFAULT_LIMIT
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
 class MessagesQuery(PageQuery):
