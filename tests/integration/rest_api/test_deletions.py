@@ -40,6 +40,17 @@ def test_the_text_of_a_deleted_message_is_in_no_item(
     assert "salt" not in repr(left)
 
 
+def test_a_reply_that_quotes_a_deleted_message_keeps_the_quoted_words(alice: Client) -> None:
+    channel = alice.new_channel("bob")
+    alice.say(channel, SECRET)
+    alice.as_user("bob").say(channel, f"> {SECRET}", replyTo=1)
+
+    assert delete(alice, channel) == 204
+
+    items = alice.get(f"/v1/channels/{channel}/messages").body["items"]
+    assert [message["text"] for message in items] == ["", f"> {SECRET}"]
+
+
 def test_a_message_with_fifty_edits_is_redacted_in_one_transaction(
     alice: Client, repository: InMemoryRepository
 ) -> None:

@@ -277,7 +277,9 @@ OPERATIONS: Sequence[Operation] = (
         path=_MESSAGE,
         tag="Messages",
         summary="Delete a message",
-        description="Its sender or an owner. The text is removed wherever it was stored.",
+        description="Its sender or an owner. The text is removed wherever the message and its edits "
+        "were stored. Other messages stay as they are: a reply that quotes it, the agent's too, keeps "
+        "the quoted words until it is deleted itself.",
         successes=[_done],
         errors=[403],
     ),
