@@ -2,14 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from commons.dal import Table
+from commons.realtime.broadcaster import Outcome, Post, Revalidate
 
-from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, says
+from .conftest import CHANNEL, FAST, RecordingBroadcaster, Room, ScriptedModel, delivery, says
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
 
@@ -186,3 +187,68 @@ def test_who_missed_a_frame_gets_a_snapshot_instead_of_a_hole(
 
     assert room.broadcaster.frames("shaky")[0]["snapshot"] is True
     assert room.broadcaster.text("shaky") == room.replies()[0].data.text
+
+
+@dataclass
+class StumblingBroadcaster(RecordingBroadcaster):
+    """Fails with each connection's frames as often as it is told."""
+
+    stumbles: dict[str, int] = field(default_factory=dict)
+
+    def send(
+        self,
+        posts: Iterable[Post],
+        *,
+        budget_seconds: float = 10.0,
+        revalidate: Revalidate | None = None,
+    ) -> Outcome:
+        posts = list(posts)
+        self.failing = {post.connection_id for post in posts if self._stumbles(post.connection_id)}
+        return super().send(posts, budget_seconds=budget_seconds, revalidate=revalidate)
+
+    def _stumbles(self, connection_id: str) -> bool:
+        left = self.stumbles.get(connection_id, 0)
+        self.stumbles[connection_id] = left - 1
+        return left > 0
+
+
+@pytest.mark.parametrize("words", [["Hi."], ["Hi ", "there, ", "you."]])
+def test_who_missed_a_push_near_the_end_gets_the_tail(room: Room, words: list[str]) -> None:
+    room.listen("shaky")
+    room.listen("steady", "bob")
+    broadcaster = StumblingBroadcaster(stumbles={"shaky": 2})
+    seq = room.say("Hello")
+    worker = room.worker(ScriptedModel(says(*words, delay=0.02)), broadcaster=broadcaster)
+
+    worker.answer([delivery(seq)])
+
+    assert broadcaster.frames("shaky")[0]["snapshot"] is True
+    assert broadcaster.text("shaky") == "".join(words)
+    assert broadcaster.text("steady") == "".join(words)
+
+
+def test_a_connection_that_takes_nothing_holds_no_reply_up_for_long(room: Room) -> None:
+    room.listen("shaky")
+    room.broadcaster.failing.add("shaky")
+    seq = room.say("Hello")
+
+    started = time.monotonic()
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    assert FAST.last_deltas <= time.monotonic() - started < FAST.last_deltas + 0.5
+    assert len(room.broadcaster.moments) < 10
+
+
+def test_pushes_that_failed_are_counted_in_the_log(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.listen("shaky")
+    room.broadcaster.failing.add("shaky")
+    seq = room.say("Hello")
+
+    room.answer(ScriptedModel(says("A secret.")), seq)
+
+    failed = [record for record in caplog.records if record.message == "deltas not taken"]
+    assert failed
+    assert getattr(failed[0], "failed", None) == 1
+    assert "secret" not in caplog.text

@@ -18,6 +18,10 @@ QUIET_SECONDS: Final = 2.0
 """How long a connection that did not take a frame is left alone: it must not slow the others down."""
 
 LAST_POST_SECONDS: Final = 0.9
+"""Of one try: who listens was looked up just before, and a removed member hears nothing after 1 s."""
+
+LAST_PAUSE_SECONDS: Final = 0.2
+"""Between two tries to send the end to who has not taken it."""
 
 REPLIES_AT_FULL_PACE: Final = 4
 """Replies that one worker streams at ten frames a second each; more of them share that."""
@@ -85,6 +89,7 @@ class DeltaBroadcast:
         self._listeners: dict[str, _Listener] = {}
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
+        self._deadline = 0.0
         self._task: asyncio.Task[None] | None = None
         self.first_told: float | None = None
 
@@ -118,13 +123,14 @@ class DeltaBroadcast:
             self._wake.set()
 
     async def finish(self, seconds: float) -> None:
-        """Sends what is left, and waits for it so long at most."""
+        """Sends what is left, also to who missed something, and waits for it so long at most."""
+        self._deadline = asyncio.get_running_loop().time() + seconds
         self._closing.set()
         self._wake.set()
         if self._task is None:
             return
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(self._deadline):
                 await self._task
         except TimeoutError:
             log.warning("last deltas not sent in time")
@@ -144,7 +150,7 @@ class DeltaBroadcast:
             # Deltas are hints: the reply goes on, and the next look finds who listens.
             log.warning("audience not read", error=type(error).__name__)
             return
-        told = bool(self._told)
+        told = self._is_told()
         self._listeners = {
             row.connection_id: self._known_as(row) or _Listener(row, behind=told) for row in rows
         }
@@ -164,11 +170,19 @@ class DeltaBroadcast:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
                         await self._closing.wait()
-        await self._take_audience()
-        for listener in self._listeners.values():
-            listener.quiet_until = 0.0
-        # They were looked up just now: so long, and a removed member still hears nothing after 1 s.
-        await self._send(seconds=LAST_POST_SECONDS)
+        await self._send_the_end()
+
+    async def _send_the_end(self) -> None:
+        """Until everybody has it: nothing comes after it that could fill a hole."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._take_audience()
+            for listener in self._listeners.values():
+                listener.quiet_until = 0.0
+            await self._send(seconds=min(LAST_POST_SECONDS, self._deadline - loop.time()))
+            if not any(listener.behind for listener in self._listeners.values()):
+                return
+            await asyncio.sleep(LAST_PAUSE_SECONDS)
 
     def _pause(self) -> float:
         by_audience = len(self._listeners) / self._pace.frames_per_second
@@ -185,7 +199,11 @@ class DeltaBroadcast:
         )
         if self.first_told is None and outcome.delivered:
             self.first_told = asyncio.get_running_loop().time()
-        self._mark_behind(outcome.failed | outcome.unready)
+        if missed := outcome.failed | outcome.unready:
+            log.warning(
+                "deltas not taken", failed=len(outcome.failed), unready=len(outcome.unready)
+            )
+            self._mark_behind(missed)
         if outcome.gone:
             await self._forget(outcome.gone)
         return True
@@ -199,7 +217,7 @@ class DeltaBroadcast:
             self._index += 1
             self._replaces = False
             self._told = len(self._text)
-        elif self._told:
+        elif self._is_told():
             everything = self._frame(self._index - 1, self._text, snapshot=True)
         else:
             return {}
@@ -217,6 +235,10 @@ class DeltaBroadcast:
                 continue
             posts[connection_id] = Post(connection_id, (frame,), listener.subscription.connected_at)
         return posts
+
+    def _is_told(self) -> bool:
+        """Whether a frame stands that a newcomer lacks; not where the next one replaces it."""
+        return self._index > self._first_index and not self._replaces
 
     def _replaces_told_text(self) -> bool:
         """At the end of a reply that started anew and came to nothing, that has to be told too."""
