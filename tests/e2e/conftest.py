@@ -11,16 +11,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from tests.e2e.__main__ import E2E_PORT
 from tests.e2e.clients import RestClient, Socket, open_socket
 
 from devstack.config import ROOT, LocalStackConfig
 from devstack.local_stack import LocalStack
 from devstack.outputs import Outputs
 from devstack.processes import free_port
-
-E2E_PORT = 4666
-"""Preferred, far from the default port and its neighbours."""
-
 
 SECONDS = 600
 """A test's time here: the first one's holds the stack's start as well."""
@@ -34,12 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def local_stack(worker_id: str) -> Iterator[LocalStack]:
+def local_stack() -> Iterator[LocalStack]:
     if os.environ.get("CHAT_E2E") == "running":
         yield LocalStack(LocalStackConfig())
         return
     stack = LocalStack(
-        LocalStackConfig(port=free_port(E2E_PORT), local_dir=ROOT / ".local" / f"e2e-{worker_id}")
+        LocalStackConfig(port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e")
     )
     stack.reset()
     try:

@@ -55,6 +55,7 @@ def text_of_generation(socket: Socket, channel: str, end: Json) -> str:
     return spoken([delta for delta in deltas if delta["generation"] == generation])
 
 
+@pytest.mark.alone
 def test_twenty_channels_are_answered_at_once_and_hold_no_delivery_back(
     alice: RestClient, bob: RestClient, connect: Connect
 ) -> None:
@@ -92,7 +93,7 @@ def test_twenty_channels_are_answered_at_once_and_hold_no_delivery_back(
 RECOVERS = "message.created"
 
 
-@pytest.mark.parametrize("protocol", ["bedrock", "openai"])
+@pytest.mark.parametrize("protocol", ["bedrock", pytest.param("openai", marks=pytest.mark.alone)])
 def test_whatever_the_model_does_a_question_comes_to_one_end(
     request: pytest.FixtureRequest,
     alice: RestClient,
@@ -171,6 +172,7 @@ def test_the_agent_does_not_answer_itself(alice: RestClient, connect: Connect) -
         assert [event["sender"]["kind"] for event in alice.events(channel)] == ["user", "agent"]
 
 
+@pytest.mark.alone
 def test_a_cancelled_reply_ends_within_two_seconds_with_what_was_written(
     alice: RestClient, bob: RestClient, connect: Connect
 ) -> None:
@@ -247,6 +249,7 @@ def test_a_question_that_is_deleted_takes_its_reply_with_it(
         assert wait_for_end(socket, channel, 1)["data"]["finishReason"] == "cancelled"
 
 
+@pytest.mark.alone
 def test_a_reply_outlives_the_worker_that_wrote_it(
     local_stack: LocalStack, alice: RestClient, connect: Connect
 ) -> None:

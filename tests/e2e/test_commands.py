@@ -24,6 +24,8 @@ type Run = Callable[..., subprocess.CompletedProcess[str]]
 type Connect = Callable[..., AbstractContextManager[Socket]]
 
 POE = str(Path(sys.executable).with_name("poe"))
+pytestmark = pytest.mark.alone
+
 END_SECONDS = 15
 """How long ending may take, whatever is open (CONTRACT, section 1)."""
 

@@ -1,0 +1,47 @@
+"""`poe test-e2e [PYTEST ARGUMENT …]`: the end-to-end tests against one stack of their own.
+
+Most wait more than they compute and run side by side; those marked `alone` measure times, kill
+workers or take the stack down, and run one after the other when the rest is done.
+"""
+
+import os
+import subprocess
+import sys
+
+from devstack.config import ROOT, LocalStackConfig
+from devstack.local_stack import LocalStack
+from devstack.processes import free_port
+
+E2E_PORT = 4666
+"""Preferred, far from the default port and its neighbours."""
+
+SIDE_BY_SIDE = ["-n", "3", "--dist", "worksteal", "-m", "not alone"]
+ALONE = ["-m", "alone"]
+NO_TESTS_COLLECTED = 5
+
+
+def main(arguments: list[str]) -> int:
+    config = LocalStackConfig(port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e")
+    stack = LocalStack(config)
+    stack.reset()
+    try:
+        stack.up()
+        codes = [_pytest(config, [*phase, *arguments]) for phase in (SIDE_BY_SIDE, ALONE)]
+    finally:
+        stack.down()
+    return max((code for code in codes if code != NO_TESTS_COLLECTED), default=NO_TESTS_COLLECTED)
+
+
+def _pytest(config: LocalStackConfig, arguments: list[str]) -> int:
+    environment = {
+        **os.environ,
+        "CHAT_E2E": "running",
+        "CHAT_PORT": str(config.port),
+        "CHAT_LOCAL_DIR": str(config.local_dir),
+    }
+    tests = [sys.executable, "-m", "pytest", "tests/e2e", "--durations=10", *arguments]
+    return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
