@@ -11,7 +11,7 @@ import pydantic_ai.models
 import pytest
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Query, Table
+from commons.dal import InMemoryRepository, Item, Query, Table, Update
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
 from commons.schemas.caller import Caller
 from commons.schemas.connection import Subscription
@@ -298,6 +298,12 @@ def delivery(seq: int, generation: int = 1, *, channel_id: str = CHANNEL) -> Del
         correlation_id=f"correlation-{seq}",
     )
     return Delivery(f"message-{channel_id}-{seq}", f"receipt-{channel_id}-{seq}", request)
+
+
+def redact(room: Room, seq: int) -> None:
+    """As a deletion leaves a message."""
+    redacted = Update(set={"data": {"text": "", "redacted": True}})
+    room.repository.update(Table.CHAT_EVENTS, keys.event_key(CHANNEL, seq), redacted)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from commons.schemas.event import AgentFailed, FailureReason, MessageCreated, Us
 from workers_agent.model import Chunk, EndChunk, ModelFailedError, Prompt, TextChunk
 from workers_agent.schemas import Delivery
 
-from .conftest import CHANNEL, Room, ScriptedModel, delivery, fails, hangs, says
+from .conftest import CHANNEL, Room, ScriptedModel, delivery, fails, hangs, redact, says
 
 
 def test_a_question_is_answered_in_one_message(room: Room) -> None:
@@ -188,6 +188,43 @@ def test_a_failure_that_may_pass_is_tried_again(room: Room) -> None:
     assert room.replies()[0].data.text == "Hi."
     assert room.failures() == []
     assert len(model.prompts) == 3
+
+
+def test_what_was_deleted_meanwhile_is_not_asked_with_again(room: Room) -> None:
+    earlier = room.say("my secret")
+    seq = room.say("Hello")
+
+    async def fails_after_a_deletion(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        yield TextChunk("Well")
+        redact(room, earlier)
+        raise ModelFailedError("model_error", retryable=True)
+
+    model = ScriptedModel(fails_after_a_deletion, says("Hi."))
+
+    room.answer(model, seq)
+
+    first, second = model.prompts
+    assert "my secret" in repr(first.turns)
+    assert "my secret" not in repr(second.turns)
+    assert "Hello" in repr(second.turns)
+    assert room.replies()[0].data.text == "Hi."
+
+
+def test_a_question_deleted_meanwhile_is_not_asked_again(room: Room) -> None:
+    room.say("Good morning")
+    seq = room.say("Hello")
+
+    async def fails_after_a_deletion(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        yield TextChunk("Well")
+        redact(room, seq)
+        raise ModelFailedError("model_error", retryable=True)
+
+    model = ScriptedModel(fails_after_a_deletion, says("Hi."))
+
+    room.answer(model, seq)
+
+    assert len(model.prompts) == 1
+    assert [reply.data.finish_reason for reply in room.replies()] == ["cancelled"]
 
 
 def test_an_error_that_would_come_again_is_not_tried_again(room: Room) -> None:

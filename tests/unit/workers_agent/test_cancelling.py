@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from commons import keys
-from commons.dal import Table, Update
 from commons.errors import ChannelNotFoundError, InvalidRequestError
 
-from .conftest import CHANNEL, Room, ScriptedModel, delivery, hangs, says
+from .conftest import CHANNEL, Room, ScriptedModel, delivery, hangs, redact, says
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
 
@@ -150,15 +148,9 @@ def test_cancelling_a_message_of_the_agent_leaves_nothing(room: Room) -> None:
     assert room.generations.latest(CHANNEL, room.replies()[0].seq) is None
 
 
-def _redact(room: Room, seq: int) -> None:
-    """As a deletion leaves a message."""
-    redacted = Update(set={"data": {"text": "", "redacted": True}})
-    room.repository.update(Table.CHAT_EVENTS, keys.event_key(CHANNEL, seq), redacted)
-
-
 def test_a_question_deleted_before_its_turn_is_not_put_to_the_model(room: Room) -> None:
     seq = room.say("Hello")
-    _redact(room, seq)
+    redact(room, seq)
     model = ScriptedModel(says("Hi."))
 
     room.answer(model, seq)
@@ -175,7 +167,7 @@ def test_deleting_a_question_cancels_its_reply(room: Room, in_background: InBack
     while not room.broadcaster.frames("socket"):
         time.sleep(0.01)
 
-    _redact(room, seq)
+    redact(room, seq)
     room.generations.cancel_replies_to(CHANNEL, seq)
     answering.join()
 
@@ -192,7 +184,7 @@ def test_a_question_deleted_in_the_last_moment_has_a_cancelled_reply(
     while not room.broadcaster.frames("socket"):
         time.sleep(0.01)
 
-    _redact(room, seq)
+    redact(room, seq)
     answering.join()
 
     assert [reply.data.finish_reason for reply in room.replies()] == ["cancelled"]

@@ -1,6 +1,8 @@
 """One question, from the queue to the event that ends it."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from commons.dal import IRepository
@@ -16,7 +18,7 @@ from commons.services.membership import MembershipService
 from workers_agent.model import IModel, ModelFailedError, Prompt
 from workers_agent.pace import Pace
 from workers_agent.services.budgets import BudgetsService
-from workers_agent.services.context import ContextService, estimate_tokens
+from workers_agent.services.context import ContextService, QuestionDeletedError, estimate_tokens
 from workers_agent.services.deltas import DeltaBroadcast, IAudience
 from workers_agent.services.leases import Claim, LeaseLostError, LeasesService
 from workers_agent.services.replies import RepliesService
@@ -24,6 +26,22 @@ from workers_agent.services.writing import AnswerWriter, Written
 
 MAX_CLAIMS: Final = 3
 """A reply that has cost so many workers their life, or met so many errors, is closed as failed."""
+
+
+class _Prompts:
+    """The prompt of each attempt, built anew: what was deleted meanwhile is not said again.
+
+    Attributes:
+        last: None before the first attempt.
+    """
+
+    def __init__(self, build: Callable[[], Prompt]) -> None:
+        self._build = build
+        self.last: Prompt | None = None
+
+    async def next(self) -> Prompt:
+        self.last = await asyncio.to_thread(self._build)
+        return self.last
 
 
 class AnsweringService(BaseService):
@@ -104,10 +122,10 @@ class AnsweringService(BaseService):
         if await asyncio.to_thread(self._budgets.is_spent, request.channel_id, asker):
             await self._fail(claim, "budget")
             return
-        prompt = await asyncio.to_thread(
-            self._context.prompt, request.channel_id, request.question_seq, channel.agent
+        prompts = _Prompts(
+            partial(self._context.prompt, request.channel_id, request.question_seq, channel.agent)
         )
-        await self._write(claim, prompt, asker, share)
+        await self._write(claim, prompts, asker, share)
 
     async def _end_cancelled(self, claim: Claim) -> None:
         """Ends in what a dead worker laid down; who heard more from it is told so first."""
@@ -132,13 +150,13 @@ class AnsweringService(BaseService):
             share=share,
         )
 
-    async def _write(self, claim: Claim, prompt: Prompt, asker: str, share: int) -> None:
+    async def _write(self, claim: Claim, prompts: _Prompts, asker: str, share: int) -> None:
         deltas = self._deltas(claim, share=share)
         started = asyncio.get_running_loop().time()
         deltas.start()
         usage: Usage | None = None
         try:
-            written = await self._stream(claim, prompt, deltas)
+            written = await self._stream(claim, prompts, deltas)
             usage = written.usage
             await deltas.finish(self._pace.last_deltas)
             await self._reply(claim, deltas.text, written.finish_reason, usage)
@@ -146,18 +164,20 @@ class AnsweringService(BaseService):
             await self._fail(claim, failure.reason)
         finally:
             await deltas.stop()
-            await self._charge(claim, asker, prompt, deltas.text, usage)
+            await self._charge(claim, asker, prompts.last, deltas.text, usage)
         _measure(started, deltas)
 
-    async def _stream(self, claim: Claim, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
+    async def _stream(self, claim: Claim, prompts: _Prompts, deltas: DeltaBroadcast) -> Written:
         """Writes until the model has ended, or until somebody has cancelled."""
-        writing = asyncio.create_task(self._writer.write(prompt, deltas))
+        writing = asyncio.create_task(self._writer.write(prompts.next, deltas))
         watching = asyncio.create_task(self._watch(claim, deltas))
         try:
             await asyncio.wait({writing, watching}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
                 return writing.result()
             watching.result()
+            return Written("cancelled", None)
+        except QuestionDeletedError:
             return Written("cancelled", None)
         finally:
             writing.cancel()
@@ -204,12 +224,12 @@ class AnsweringService(BaseService):
         log.warning("no reply", reason=reason, claims=claim.fence)
 
     async def _charge(
-        self, claim: Claim, asker: str, prompt: Prompt, text: str, usage: Usage | None
+        self, claim: Claim, asker: str, prompt: Prompt | None, text: str, usage: Usage | None
     ) -> None:
         """By what the provider counted, else by an estimate; a refusal costs nothing."""
         if usage is not None:
             tokens = usage.input_tokens + usage.output_tokens
-        elif text:
+        elif text and prompt is not None:
             tokens = estimate_tokens(text) + sum(
                 estimate_tokens(turn.text) for turn in prompt.turns
             )

@@ -40,6 +40,10 @@ def estimate_tokens(text: str) -> int:
     return len(text.encode()) // BYTES_PER_TOKEN + 1
 
 
+class QuestionDeletedError(Exception):
+    """The question was deleted: there is nothing to ask."""
+
+
 class ContextService(BaseService):
     """Builds prompts.
 
@@ -70,8 +74,14 @@ class ContextService(BaseService):
         self._new_mark = new_mark
 
     def prompt(self, channel_id: str, question_seq: int, agent: AgentSettings) -> Prompt:
-        """What the model is asked: the conversation as it stands up to the question."""
+        """What the model is asked: the conversation as it stands up to the question.
+
+        Raises:
+            QuestionDeletedError: nobody asks any more.
+        """
         page = self._history.page(channel_id, before=question_seq + 1, limit=MAX_MESSAGES)
+        if not any(message.seq == question_seq and message.text for message in page.items):
+            raise QuestionDeletedError
         mark = self._new_mark()
         instructions = _INSTRUCTIONS.format(mark=mark)
         if agent.system_prompt:

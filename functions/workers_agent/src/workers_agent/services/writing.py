@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
@@ -49,8 +49,14 @@ class AnswerWriter:
         self._model = model
         self._pace = pace
 
-    async def write(self, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
+    async def write(
+        self, next_prompt: Callable[[], Awaitable[Prompt]], deltas: DeltaBroadcast
+    ) -> Written:
         """Writes into `deltas` until the model has ended.
+
+        Args:
+            next_prompt: called for each attempt: what it held may have been deleted since.
+            deltas: of this reply.
 
         Raises:
             ModelFailedError: no attempt was answered.
@@ -59,7 +65,7 @@ class AnswerWriter:
         for attempt in count(1):
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await self._attempt(prompt, deltas)
+                    return await self._attempt(await next_prompt(), deltas)
             except TimeoutError:
                 raise ModelFailedError("timeout", retryable=False) from None
             except ModelFailedError as failure:
