@@ -72,7 +72,7 @@ def test_no_variable_of_this_shell_reaches_the_functions(
     monkeypatch.setenv("AWS_PROFILE", "work")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
 
-    environment = emulator._environment(4567)
+    environment = emulator._environment(4567, Path("/somewhere/tmp"))
 
     assert {"AWS_PROFILE", "PYTHONPATH", "VIRTUAL_ENV"} & environment.keys() == set()
     assert environment["BIND_HOST"] == "127.0.0.1"
@@ -94,3 +94,24 @@ def test_state_is_saved_when_its_files_are_written_and_quiet(
 
     (state / "dynamodb.json.tmp").write_text("{")
     assert not emulator._state_is_saved(since=asked)
+
+
+@pytest.mark.parametrize(
+    ("needed", "expected"), [(1, "_temporary_in_memory"), (2**60, "_temporary_on_disk")]
+)
+def test_workers_unpack_in_memory_where_there_is_plenty(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: int, expected: str
+) -> None:
+    monkeypatch.setattr("devstack.emulator.SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr("devstack.emulator.MEMORY_FOR_WORKERS", needed)
+
+    assert emulator._choose_temporary() == getattr(emulator, expected)
+
+
+def test_two_stacks_share_no_temporary_folder(tmp_path: Path) -> None:
+    folders = set()
+    for name in ("one", "two"):
+        config = LocalStackConfig(local_dir=tmp_path / name)
+        folders.add(Emulator(config, ProcessTable(config.processes_file))._temporary_in_memory)
+
+    assert len(folders) == 2

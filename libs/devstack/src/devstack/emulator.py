@@ -1,5 +1,6 @@
 """The emulator's process: its environment, start, state and end."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 
 from devstack.config import REGION, ROOT, LocalStackConfig
 from devstack.errors import DevstackError
@@ -28,6 +30,9 @@ START_SECONDS = 60.0
 STOP_SECONDS = 11.0
 """A clean end takes 1.7 s on an idle machine; the whole of `down` has 15."""
 WIPE_SECONDS = 2.0
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # the folder below it is this stack's own
+MEMORY_FOR_WORKERS = 4 * 1024**3
+"""Bytes: a hundred workers of 30 to 120 MB."""
 QUIET_SECONDS = 0.5
 """State is saved in one go: no file of it written for so long, and it is whole."""
 
@@ -92,10 +97,11 @@ class Emulator:
         self.require_free_port()
         self._rewind_streams()
         self._wipe_temporary()
-        self._temporary.mkdir(parents=True)
+        temporary = self._choose_temporary()
+        temporary.mkdir(parents=True)
         record = start_background(
             [str(ENVIRONMENT_DIR / "bin" / "python"), "-m", "ministack"],
-            environment=self._environment(model_port),
+            environment=self._environment(model_port, temporary),
             log=self.log,
             port=port,
         )
@@ -123,30 +129,49 @@ class Emulator:
         Args:
             seconds: for how long at most; the next start removes what is left then.
         """
-        wiping = threading.Thread(
-            target=shutil.rmtree,
-            args=(self._temporary,),
-            kwargs={"ignore_errors": True},
-            daemon=True,
-        )
+
+        def wipe() -> None:
+            for directory in (self._temporary_in_memory, self._temporary_on_disk):
+                shutil.rmtree(directory, ignore_errors=True)
+
+        wiping = threading.Thread(target=wipe, daemon=True)
         wiping.start()
         wiping.join(seconds)
 
+    def _choose_temporary(self) -> Path:
+        """In memory where there is plenty: each worker unpacks some 1,500 files of its own.
+
+        On an ext4 without a journal, files that are made soon after others were deleted cost
+        milliseconds each: a restarted stack took four times as long to warm up.
+        """
+        if (
+            SHARED_MEMORY.is_dir()
+            and shutil.disk_usage(SHARED_MEMORY).free > MEMORY_FOR_WORKERS
+            and psutil.virtual_memory().available > 2 * MEMORY_FOR_WORKERS
+        ):
+            return self._temporary_in_memory
+        return self._temporary_on_disk
+
     @property
-    def _temporary(self) -> Path:
+    def _temporary_on_disk(self) -> Path:
         return self._config.state_dir / "tmp"
+
+    @property
+    def _temporary_in_memory(self) -> Path:
+        name = hashlib.sha256(str(self._config.state_dir.resolve()).encode()).hexdigest()[:16]
+        return SHARED_MEMORY / f"chat-emulator-{name}"
 
     @property
     def _state(self) -> Path:
         return self._config.state_dir / "state"
 
-    def _environment(self, model_port: int) -> dict[str, str]:
+    def _environment(self, model_port: int, temporary: Path) -> dict[str, str]:
         """All that it gets: every variable reaches every function, as on no AWS account."""
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self._config.state_dir),
             "LANG": "C.UTF-8",
-            "TMPDIR": str(self._temporary),
+            "TMPDIR": str(temporary),
             "PYTHONUNBUFFERED": "1",
             "GATEWAY_PORT": str(self._config.port),
             "BIND_HOST": "127.0.0.1",
