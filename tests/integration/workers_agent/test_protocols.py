@@ -104,6 +104,20 @@ def test_a_model_that_fails_for_ever_ends_in_one_failure(
     assert ERROR_MARK not in told
 
 
+@pytest.mark.parametrize("model", ["bedrock"], indirect=True)
+def test_a_model_that_times_out_in_the_stream_for_ever_ends_in_a_timeout(
+    conversation: Conversation,
+) -> None:
+    conversation.control.tell(
+        {"do": "stream_error", "exception": "modelTimeoutException", "afterWords": 2}
+    )
+
+    conversation.ask()
+
+    assert conversation.failure == "timeout"
+    assert len(conversation.control.asked()) == 4
+
+
 PASSING: list[Behaviour] = [
     {"do": "error", "status": 500},
     {"do": "error", "status": 503},

@@ -7,7 +7,7 @@ and pay again, on its own account when an answer is empty.
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, EventStreamError
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.exceptions import (
     AgentRunError,
@@ -143,7 +143,14 @@ def _failure(error: AgentRunError) -> ModelFailedError:
             return ModelFailedError("throttled", retryable=False)
         case ModelRateLimitError():
             return ModelFailedError("throttled", retryable=True, retry_after=error.retry_after)
-        case ModelRequestTimeout() | ModelTimeoutError() | ModelHTTPError(status_code=408):
+        # The last is modelTimeoutException, the one that ConverseStream's model lacks of those in a
+        # stream: the SDK raises it without a name.
+        case (
+            ModelRequestTimeout()
+            | ModelTimeoutError()
+            | ModelHTTPError(status_code=408)
+            | ModelAPIError(__cause__=EventStreamError(response={"Error": {"Code": ""}}))
+        ):
             return ModelFailedError("timeout", retryable=True)
         case ModelRequestRejectedError():
             return ModelFailedError("model_error", retryable=False)
