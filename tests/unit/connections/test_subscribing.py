@@ -1,13 +1,15 @@
+from collections.abc import Sequence
+
 import pytest
 
 from commons import keys
-from commons.dal import Table
+from commons.dal import Table, Update, Write
 from commons.dal.memory import InMemoryRepository
 from commons.errors import ChannelNotFoundError, ConflictError
-from commons.schemas.connection import Connection
+from commons.schemas.connection import Connection, SubscriptionState
 from commons.services.connections import ConnectionEndedError, ConnectionsService
 
-from .conftest import CHANNEL, Join, caller, minutes_ago, partition, traces
+from .conftest import CHANNEL, Clock, Join, caller, minutes_ago, partition, traces
 
 
 @pytest.fixture
@@ -177,3 +179,115 @@ def test_removing_a_channel_ends_every_subscription_to_it(
     assert len(connections.remove_channel(CHANNEL)) == 120
     assert partition(repository, CHANNEL) == []
     assert reread(connections).channels == frozenset()
+
+
+def renewed(connections: ConnectionsService, repository: InMemoryRepository) -> int:
+    """As `authenticate` leaves a connection that was subscribed to nothing."""
+    later = reread(connections).expires_at + 600
+    repository.update(
+        Table.CONNECTIONS, keys.connection_key("c1"), Update(set={"expires_at": later})
+    )
+    return later
+
+
+@pytest.mark.parametrize("state", ["live", "replaying"])
+@pytest.mark.parametrize("subscribed_before", [False, True])
+def test_a_subscription_made_while_its_connection_is_renewed_ends_with_the_new_token(
+    repository: InMemoryRepository,
+    connections: ConnectionsService,
+    connection: Connection,
+    state: SubscriptionState,
+    subscribed_before: bool,
+) -> None:
+    if subscribed_before:
+        connections.subscribe(connection, CHANNEL, state="replaying")
+        connections.unsubscribe(reread(connections), CHANNEL)
+    later = renewed(connections, repository)
+    connections.subscribe(connection, CHANNEL, state=state)
+    (row,) = connections.subscriptions(CHANNEL, include_replaying=True)
+    assert row.expires_at == later
+
+
+def test_going_live_keeps_an_expiry_that_was_moved_during_the_replay(
+    repository: InMemoryRepository, connections: ConnectionsService, connection: Connection
+) -> None:
+    replaying = connections.subscribe(connection, CHANNEL, state="replaying")
+    key = keys.subscription_key(CHANNEL, "alice", "c1")
+    later = replaying.expires_at + 600
+    repository.update(Table.CONNECTIONS, key, Update(set={"expires_at": later, "ttl": later}))
+    connections.go_live(replaying, live_after=7)
+    (row,) = connections.subscriptions(CHANNEL)
+    assert (row.expires_at, row.live_after) == (later, 7)
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_plain_subscribe_leaves_going_live_to_the_replay_under_way(
+    connections: ConnectionsService, connection: Connection, stale: bool
+) -> None:
+    replaying = connections.subscribe(connection, CHANNEL, state="replaying")
+    connections.subscribe(connection if stale else reread(connections), CHANNEL)
+    assert connections.subscriptions(CHANNEL) == []
+    connections.go_live(replaying, live_after=7)
+    (row,) = connections.subscriptions(CHANNEL)
+    assert row.live_after == 7
+
+
+def test_a_plain_subscribe_right_after_a_replay_keeps_where_it_ended(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    replaying = connections.subscribe(connection, CHANNEL, state="replaying")
+    connections.go_live(replaying, live_after=7)
+    connections.subscribe(reread(connections), CHANNEL)
+    (row,) = connections.subscriptions(CHANNEL)
+    assert row.live_after == 7
+
+
+def test_a_plain_subscribe_takes_over_from_a_replay_that_died(
+    connections: ConnectionsService, connection: Connection, clock: Clock
+) -> None:
+    connections.subscribe(connection, CHANNEL, state="replaying")
+    clock.advance(seconds=31)
+    connections.subscribe(reread(connections), CHANNEL)
+    (row,) = connections.subscriptions(CHANNEL)
+    assert row.state == "live"
+
+
+def test_of_two_replays_the_later_one_decides_when_the_subscription_goes_live(
+    connections: ConnectionsService, connection: Connection, clock: Clock
+) -> None:
+    first = connections.subscribe(connection, CHANNEL, state="replaying")
+    clock.advance(seconds=0.1)
+    second = connections.subscribe(reread(connections), CHANNEL, state="replaying")
+    connections.go_live(first, live_after=7)
+    assert connections.subscriptions(CHANNEL) == []
+    connections.go_live(second, live_after=3)
+    (row,) = connections.subscriptions(CHANNEL)
+    assert row.live_after == 3
+
+
+def test_only_who_removes_a_subscription_is_told_of_it(
+    repository: InMemoryRepository, connections: ConnectionsService, connection: Connection
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    others: list[str] = []
+
+    class Overtaken(InMemoryRepository):
+        def transact(self, writes: Sequence[Write]) -> None:
+            if not others:
+                others.extend(connections.remove_user(CHANNEL, "alice"))
+            super().transact(writes)
+
+    overtaken = Overtaken()
+    overtaken.__dict__.update(repository.__dict__)
+    assert ConnectionsService(overtaken).remove_user(CHANNEL, "alice") == []
+    assert others == ["c1"]
+
+
+def test_a_connection_with_50_channels_subscribes_to_one_of_them_again_though_it_was_read_before(
+    connections: ConnectionsService, connection: Connection, join: Join
+) -> None:
+    for number in range(2, 52):
+        join("alice", f"channel-{number}")
+        connections.subscribe(connection, f"channel-{number}")
+    connections.subscribe(connection, "channel-51")
+    assert len(reread(connections).channels) == 50

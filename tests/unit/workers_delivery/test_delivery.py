@@ -3,7 +3,7 @@ import json
 import pytest
 
 from commons import keys
-from commons.dal import InMemoryRepository, Page, Query, Table
+from commons.dal import InMemoryRepository, Page, Query, Table, Update
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.realtime import frames as frame_builders
 from commons.realtime.broadcaster import Post
@@ -233,12 +233,27 @@ def test_a_connection_that_is_gone_within_10_s_of_connecting_is_not_forgotten(
 def test_an_expired_connection_gets_nothing_and_is_closed(world: World) -> None:
     world.connect("alice", "a", "C")
     world.set_subscription("C", "alice", "a", {"expires_at": 1_000})
+    world.repository.update(
+        Table.CONNECTIONS, keys.connection_key("a"), Update(set={"expires_at": 1_000})
+    )
 
     world.deliver(world.say("C"))
 
     assert world.frames("a") == []
     assert world.broadcaster.closed == ["a"]
     assert world.connections.subscriptions("C", include_expired=True) == []
+
+
+def test_a_connection_that_was_renewed_since_its_subscription_was_read_is_not_closed(
+    world: World,
+) -> None:
+    world.connect("alice", "a", "C")
+    world.set_subscription("C", "alice", "a", {"expires_at": 1_000})
+
+    world.deliver(world.say("C"))
+
+    assert world.broadcaster.closed == []
+    assert world.connections.find("a") is not None
 
 
 def test_one_connection_that_fails_is_a_gap_for_it_to_sync_and_nothing_to_park(

@@ -5,7 +5,17 @@ from typing import Final
 
 from commons import keys
 from commons.clock import epoch_seconds
-from commons.dal import Exists, IRepository, Key, Table, Update, UpdateWrite, Write
+from commons.dal import (
+    Compare,
+    Condition,
+    Exists,
+    IRepository,
+    Key,
+    Table,
+    Update,
+    UpdateWrite,
+    Write,
+)
 from commons.dynamodb.exceptions import TransactionCanceledError
 from commons.errors import ConflictError, UnauthenticatedError
 from commons.schemas.caller import Caller
@@ -14,6 +24,7 @@ from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService, connection_expiry
 
 _TRIES: Final = 4
+_IS_THERE: Final = Exists("channel_id")
 
 
 class RenewalService(BaseService):
@@ -58,15 +69,20 @@ class RenewalService(BaseService):
 
 
 def _renewing(connection: Connection, caller: Caller) -> list[Write]:
-    """The connection, its place among the user's, its subscriptions: 52 writes at most."""
+    """The connection, its place among the user's, its subscriptions: 52 writes at most.
+
+    A channel subscribed to since the connection was read changes their number, one left since has
+    no row: nothing is written then.
+    """
     expires_at = connection_expiry(caller, connection.connected_at)
     lifetime = {"expires_at": expires_at, "ttl": expires_at}
     identity: dict[str, object] = {"token_expires_at": caller.expires_at}
     if caller.name is not None:
         identity["name"] = caller.name
     user_id, connection_id = connection.user_id, connection.connection_id
+    unchanged = Compare("channel_count", "=", len(connection.channels))
     writes = [
-        _set(keys.connection_key(connection_id), lifetime | identity),
+        _set(keys.connection_key(connection_id), lifetime | identity, unchanged),
         _set(keys.user_connection_key(user_id, connection_id), lifetime),
     ]
     writes += [
@@ -76,5 +92,5 @@ def _renewing(connection: Connection, caller: Caller) -> list[Write]:
     return writes
 
 
-def _set(key: Key, attributes: Mapping[str, object]) -> Write:
-    return UpdateWrite(Table.CONNECTIONS, key, Update(set=attributes), Exists("channel_id"))
+def _set(key: Key, attributes: Mapping[str, object], condition: Condition = _IS_THERE) -> Write:
+    return UpdateWrite(Table.CONNECTIONS, key, Update(set=attributes), condition)

@@ -199,6 +199,9 @@ class DeliveryService(BaseService):
         ]
 
     def _close(self, connection_id: str) -> None:
+        """Unless it was renewed after its subscription was read."""
+        if self._connections.find(connection_id) is not None:
+            return
         self._broadcaster.delete_connection(connection_id)
         self._connections.forget(connection_id)
 

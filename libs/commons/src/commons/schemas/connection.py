@@ -24,6 +24,7 @@ class Subscription(StoredModel):
         connected_at: epoch milliseconds, when the handshake began.
         live_after: the number of the last event that was replayed; None where nothing was.
         live_since: epoch milliseconds of becoming `live`; None while `replaying`.
+        replaying_since: epoch milliseconds of beginning to replay; None once `live`.
     """
 
     channel_id: str
@@ -34,6 +35,7 @@ class Subscription(StoredModel):
     connected_at: int
     live_after: int | None = None
     live_since: int | None = None
+    replaying_since: int | None = None
 
     def to_item(self) -> Item:
         key = keys.subscription_key(self.channel_id, self.user_id, self.connection_id)
@@ -70,6 +72,7 @@ class Connection(StoredModel):
         state: SubscriptionState,
         live_after: int | None = None,
         live_since: int | None = None,
+        replaying_since: int | None = None,
     ) -> Subscription:
         return Subscription(
             channel_id=channel_id,
@@ -80,6 +83,7 @@ class Connection(StoredModel):
             connected_at=self.connected_at,
             live_after=live_after,
             live_since=live_since,
+            replaying_since=replaying_since,
         )
 
 

@@ -50,6 +50,9 @@ MAX_CONNECTIONS: Final = 200
 HANDSHAKE_MILLISECONDS: Final = 10_000
 """While its handshake runs the gateway calls a connection gone."""
 
+REPLAY_MILLISECONDS: Final = 30_000
+"""API Gateway gives a route 29 s: a replay that began longer ago is dead."""
+
 _PROBES_AT_ONCE: Final = 16
 _AT_ONCE: Final = 33
 """Subscriptions in a transaction of 100 writes: three for each, and one for the connection."""
@@ -168,48 +171,67 @@ class ConnectionsService(BaseService):
     def subscribe(
         self, connection: Connection, channel_id: str, *, state: SubscriptionState = "live"
     ) -> Subscription:
-        """Subscribes, or subscribes anew; a member removed meanwhile is refused.
+        """Subscribes, unless that is so already; a member removed meanwhile is refused.
+
+        `live` changes nothing about a subscription that is live, or that a replay is about to turn
+        live. `replaying` begins anew.
 
         Raises:
             ChannelNotFoundError: no such channel, or the user is no member of it.
             ConflictError: the connection is subscribed to 50 others.
             ConnectionEndedError: it was forgotten meanwhile.
         """
-        subscription = connection.subscription(
-            channel_id, state=state, live_since=self._clock() if state == "live" else None
-        )
+        moment = self._clock()
         known = channel_id in connection.channels
+        replaces = state == "replaying"
         for _ in range(_TRIES):
+            subscription = connection.subscription(
+                channel_id,
+                state=state,
+                live_since=moment if state == "live" else None,
+                replaying_since=moment if state == "replaying" else None,
+            )
+            writes = _subscribing(subscription, known=known, replaces=replaces)
             try:
-                self.repository.transact(_subscribing(subscription, known=known))
+                self.repository.transact(writes)
             except TransactionCanceledError as error:
                 holder, row, *rights = error.reasons
                 if any(right.condition_failed for right in rights):
                     raise ChannelNotFoundError from None
-                if holder.condition_failed and holder.item is None:
-                    raise ConnectionEndedError from None
+                renewed = holder.condition_failed and _was_renewed(connection, holder.item)
+                if renewed:
+                    connection = Connection.model_validate(holder.item)
                 if row.condition_failed:
-                    known = not known
-                    continue
-                raise ConflictError(
-                    f"A connection is subscribed to {MAX_CHANNELS} channels at most."
-                ) from None
+                    replaces = replaces or (known and row.item is not None)
+                    known = row.item is not None
+                elif not renewed:
+                    raise ConflictError(
+                        f"A connection is subscribed to {MAX_CHANNELS} channels at most."
+                    ) from None
+                continue
             return subscription
         raise ConflictError("The subscription is being changed by others: try again.")
 
     def go_live(self, subscription: Subscription, *, live_after: int) -> None:
         """Ends `replaying`: events past `live_after` are delivered from here on.
 
+        Where another replay of the same subscription has begun since, that one ends it.
+
         Raises:
             ChannelNotFoundError: the subscription was removed meanwhile.
         """
-        live = subscription.model_copy(
-            update={"state": "live", "live_after": live_after, "live_since": self._clock()}
-        )
+        live = {"state": "live", "live_after": live_after, "live_since": self._clock()}
+        own = Compare("replaying_since", "=", subscription.replaying_since or 0)
         try:
-            self.repository.put(Table.CONNECTIONS, live.to_item(), condition=_IS_THERE)
-        except ConditionFailedError:
-            raise ChannelNotFoundError from None
+            self.repository.update(
+                Table.CONNECTIONS,
+                _key(subscription),
+                Update(set=live, remove=["replaying_since"]),
+                condition=all_of(_IS_THERE, own),
+            )
+        except ConditionFailedError as error:
+            if error.item is None:
+                raise ChannelNotFoundError from None
 
     def unsubscribe(self, connection: Connection, channel_id: str) -> None:
         """Ends the subscription; none there is no error."""
@@ -248,7 +270,8 @@ class ConnectionsService(BaseService):
         or seen here.
 
         Returns:
-            The connections that were subscribed.
+            The connections whose subscription this call removed: of several calls that race, one
+            is told of each.
         """
         return self._remove_all(channel_id, SortPrefix(keys.subscription_prefix(user_id)))
 
@@ -256,7 +279,7 @@ class ConnectionsService(BaseService):
         """Ends every subscription to the channel, once it is marked as deleted.
 
         Returns:
-            The connections that were subscribed.
+            As `remove_user`.
         """
         return self._remove_all(channel_id, None)
 
@@ -374,26 +397,31 @@ class ConnectionsService(BaseService):
     def _remove_all(self, channel_id: str, sort: SortPrefix | None) -> list[str]:
         query = Query(table=Table.CONNECTIONS, partition=channel_id, sort=sort, consistent=True)
         rows = list(map(Subscription.model_validate, self.repository.iterate(query)))
-        self._remove(rows)
-        return [row.connection_id for row in rows]
+        return [row.connection_id for row in self._remove(rows)]
 
-    def _remove(self, rows: Sequence[Subscription]) -> None:
-        """Takes each row away, and its channel from its connection."""
+    def _remove(self, rows: Sequence[Subscription]) -> list[Subscription]:
+        """Takes each row away, and its channel from its connection; returns those it took away."""
+        removed: list[Subscription] = []
         for some in batched(rows, _AT_ONCE):
             writes = [write for row in some for write in _unsubscribing(row)]
             try:
                 self.repository.transact(writes)
             except TransactionCanceledError:
-                for row in some:
-                    self._remove_one(row)
+                removed += [row for row in some if self._remove_one(row)]
+            else:
+                removed += some
+        return removed
 
-    def _remove_one(self, row: Subscription) -> None:
+    def _remove_one(self, row: Subscription) -> bool:
+        """False where it was removed already."""
         try:
             self.repository.transact(_unsubscribing(row))
         except TransactionCanceledError as error:
             removed_already, _ = (reason.condition_failed for reason in error.reasons)
-            if not removed_already:
-                self.repository.delete(Table.CONNECTIONS, _key(row))
+            return not removed_already and (
+                self.repository.delete(Table.CONNECTIONS, _key(row)) is not None
+            )
+        return True
 
 
 def connection_expiry(caller: Caller, connected_at: int) -> int:
@@ -422,24 +450,48 @@ def _may_subscribe(row: Subscription) -> list[Write]:
     ]
 
 
-def _subscribing(row: Subscription, *, known: bool) -> list[Write]:
-    """The connection, the subscription, the rights: in this order."""
+def _was_renewed(connection: Connection, item: Item | None) -> bool:
+    """Whether the connection's row has another end than the connection as it was read.
+
+    Raises:
+        ConnectionEndedError: there is no row.
+    """
+    if item is None:
+        raise ConnectionEndedError
+    return Connection.model_validate(item).expires_at != connection.expires_at
+
+
+def _subscribing(row: Subscription, *, known: bool, replaces: bool) -> list[Write]:
+    """The connection, the subscription, the rights: in this order.
+
+    The row ends when the connection does: where that has another end by now, nothing is written.
+    """
+    unchanged = Compare("expires_at", "=", row.expires_at)
     holder: Write
+    subscription: Write
     if known:
         holder = ConditionCheck(
-            Table.CONNECTIONS, keys.connection_key(row.connection_id), _IS_THERE
+            Table.CONNECTIONS, keys.connection_key(row.connection_id), unchanged
+        )
+        subscription = (
+            PutWrite(Table.CONNECTIONS, row.to_item(), _IS_THERE)
+            if replaces
+            else ConditionCheck(Table.CONNECTIONS, _key(row), _is_served(row))
         )
     else:
         holder = _update_connection(
             row.connection_id,
             Update(add={"channel_count": 1}, add_to_set=_channels(row.channel_id)),
-            all_of(_IS_THERE, Compare("channel_count", "<", MAX_CHANNELS)),
+            all_of(unchanged, Compare("channel_count", "<", MAX_CHANNELS)),
         )
-    return [
-        holder,
-        PutWrite(Table.CONNECTIONS, row.to_item(), _IS_THERE if known else _IS_FREE),
-        *_may_subscribe(row),
-    ]
+        subscription = PutWrite(Table.CONNECTIONS, row.to_item(), _IS_FREE)
+    return [holder, subscription, *_may_subscribe(row)]
+
+
+def _is_served(row: Subscription) -> Condition:
+    """It is live, or a replay that still runs will turn it live."""
+    bound = (row.live_since or 0) - REPLAY_MILLISECONDS
+    return any_of(Compare("state", "=", "live"), Compare("replaying_since", ">", bound))
 
 
 def _unsubscribing(row: Subscription) -> list[Write]:
