@@ -2,13 +2,17 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from tests.integration.rest_api.client import Client, walk
 from tests.integration.rest_api.conftest import MakeApi
 
-from commons.dal import InMemoryRepository, IRepository
+from commons.clock import now
+from commons.dal import InMemoryRepository, IRepository, Page, Query
+from commons.services import history
 
 CALLS = ("get", "find", "batch_get", "query", "put", "update", "delete", "transact")
 
@@ -26,6 +30,28 @@ class CountingRepository:
         return getattr(self._repository, name)
 
 
+class LaggingRepository(InMemoryRepository):
+    """Its index does not hold some messages yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.not_indexed: set[int] = set()
+        self.queries = 0
+
+    def query(self, query: Query) -> Page:
+        self.queries += 1
+        if query.index is None:
+            return super().query(query)
+        page = super().query(replace(query, limit=None))
+        items = [item for item in page.items if item["seq"] not in self.not_indexed]
+        return Page(items[: query.limit])
+
+
+@pytest.fixture
+def lagging() -> LaggingRepository:
+    return LaggingRepository()
+
+
 def noise(client: Client, channel: str, count: int, *, target: int) -> None:
     """Events that are no messages: a reaction comes and goes."""
     path = f"/v1/channels/{channel}/messages/{target}/reactions/x"
@@ -40,6 +66,10 @@ def page(client: Client, channel: str, query: str) -> dict[str, Any]:
 
 def seqs(found: dict[str, Any]) -> list[int]:
     return [message["seq"] for message in found["items"]]
+
+
+def walked(client: Client, path: str) -> list[int]:
+    return [message["seq"] for items in walk(client, path) for message in items]
 
 
 @pytest.fixture
@@ -86,10 +116,67 @@ def test_cursors_lead_through_a_sparse_log_in_both_directions(
     older: list[int] = []
     for items in walk(alice, path):
         older = [message["seq"] for message in items] + older
-    newer = [message["seq"] for items in walk(alice, f"{path}&after=0") for message in items]
+    newer = walked(alice, f"{path}&after=0")
 
     assert older == messages
     assert newer == messages
+
+
+def test_a_walk_reaches_messages_that_the_index_does_not_hold_yet(
+    lagging: LaggingRepository, make_api: MakeApi
+) -> None:
+    client = make_api(lagging)
+    channel = client.new_channel()
+    first = client.say(channel)
+    messages = [first]
+    for _ in range(4):
+        noise(client, channel, 150, target=first)
+        messages.append(client.say(channel))
+    noise(client, channel, 150, target=first)
+
+    for held in range(5):
+        lagging.not_indexed = set(messages[held:])
+        for limit in (1, 2, 4, 5, 6):
+            path = f"/v1/channels/{channel}/messages?limit={limit}&after=0"
+            assert walked(client, path) == messages, (held, limit)
+    lagging.not_indexed = {messages[2]}
+    assert walked(client, path) == messages
+
+
+def test_the_end_of_a_walk_costs_one_look_at_the_head_when_the_index_had_time_to_follow(
+    lagging: LaggingRepository, make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_api(lagging)
+    channel = client.new_channel()
+    seq = client.say(channel)
+    noise(client, channel, 500, target=seq)
+    monkeypatch.setattr(history, "now", lambda: now() + 2 * history.INDEX_LAG)
+    lagging.queries = 0
+
+    assert page(client, channel, "after=0") == {"items": [ANY], "nextCursor": None}
+
+    assert lagging.queries == len(["log", "index", "head", "states"])
+
+
+def test_messages_are_shown_with_their_edits_however_much_happened_to_others(
+    lagging: LaggingRepository, make_api: MakeApi
+) -> None:
+    client = make_api(lagging)
+    channel = client.new_channel()
+    count = 30
+    for _ in range(count):
+        client.say(channel)
+        noise(client, channel, 30, target=1)
+    messages = [1 + 31 * number for number in range(count)]
+    for seq in messages:
+        answer = client.patch(f"/v1/channels/{channel}/messages/{seq}", {"text": "👍" * 16_000})
+        assert answer.status == 200
+    # Those that the index does not hold make the states' page end between those that it holds.
+    lagging.not_indexed = set(messages[5:25])
+
+    for query in ("limit=100", "limit=100&after=0"):
+        for items in walk(client, f"/v1/channels/{channel}/messages?{query}"):
+            assert all(message.get("editedAt") for message in items)
 
 
 def test_a_full_last_page_has_no_cursor(alice: Client, sparse: tuple[str, list[int]]) -> None:

@@ -1,9 +1,12 @@
 """Messages as they stand: each `message.created` with its edits, reactions and deletion applied."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import takewhile
 from typing import Final, cast
 
 from commons import keys
+from commons.clock import now, rfc3339
 from commons.dal import (
     MESSAGES_INDEX,
     Compare,
@@ -26,6 +29,13 @@ from commons.services.log import event_from_item
 EXTRA_EVENTS: Final = 24
 """Events read beyond a page of messages: what a few reactions displace is still found by the
 consistent read of the log, not by the index, which lags."""
+
+INDEX_LAG: Final = timedelta(seconds=60)
+"""DynamoDB's indexes follow within milliseconds, and promise nothing: what is younger than this is
+looked for in the log."""
+
+RECENT_EVENTS: Final = 100
+"""Events read at once where the newest are looked through."""
 
 MAX_PAGE_BYTES: Final = 1_000_000
 """Of JSON."""
@@ -136,7 +146,8 @@ class HistoryService(BaseService):
         """The newest messages, those before a number, or the oldest after one.
 
         As many as `limit` wherever so many exist, whatever other events lie between, unless the
-        page would pass 1 MB. At most 4 calls, whatever the log's length.
+        page would pass 1 MB. At most 4 calls, whatever the log's length; after a number, one more
+        where the page ends among messages that the index may not hold yet.
         """
         ascending = after is not None
         found = self._find(channel_id, _range(before, after), ascending=ascending, limit=limit)
@@ -189,22 +200,43 @@ class HistoryService(BaseService):
             return _Found(messages[:limit], more=True)
         if page.last_key is None:
             return _Found(messages)
+        beyond = _beyond(_seq(page.items[-1]), numbers, ascending=ascending)
         rest = self._indexed(
-            channel_id,
-            _beyond(_seq(page.items[-1]), numbers, ascending=ascending),
-            ascending=ascending,
-            limit=limit + 1 - len(messages),
+            channel_id, beyond, ascending=ascending, limit=limit + 1 - len(messages)
         )
         more = len(messages) + len(rest) > limit
         is_cut_by_size = len(page.items) < scanned
         if is_cut_by_size and messages:
-            return _Found(messages, more=bool(rest))
+            more = bool(rest) or (ascending and bool(self._recent(channel_id, beyond)))
+            return _Found(messages, more=more)
         wanted = rest[: limit - len(messages)]
         items = self.repository.batch_get(
             Table.CHAT_EVENTS, [keys.event_key(channel_id, seq) for seq in wanted], consistent=True
         )
+        if ascending and not (more and all(map(_is_indexed, items))):
+            between = SortBetween(low=beyond.low, high=rest[-1]) if more else beyond
+            items = _merged(items, self._recent(channel_id, between))
+            more = more or len(messages) + len(items) > limit
         items.sort(key=_seq, reverse=not ascending)
-        return _Found(messages + items, more=more)
+        return _Found((messages + items)[:limit], more=more)
+
+    def _recent(self, channel_id: str, numbers: SortBetween) -> list[Item]:
+        """Messages too young for the index to be relied on, newest first.
+
+        As many calls as it takes to read a minute of the log back, `RECENT_EVENTS` each.
+        """
+        newest_first = self.repository.iterate(
+            Query(
+                table=Table.CHAT_EVENTS,
+                partition=channel_id,
+                sort=numbers,
+                ascending=False,
+                limit=RECENT_EVENTS,
+                consistent=True,
+            )
+        )
+        recent = takewhile(lambda item: not _is_indexed(item), newest_first)
+        return [item for item in recent if item["type"] == "message.created"]
 
     def _indexed(
         self, channel_id: str, numbers: SortBetween, *, ascending: bool, limit: int
@@ -237,17 +269,16 @@ class HistoryService(BaseService):
             )
         )
         states = {_seq(item): item for item in page.items}
-        last_known = None if page.last_key is None else _seq(page.items[-1])
         messages: list[Message] = []
         size = 0
         for item in found.items:
+            if page.last_key is not None and _is_past(item, page.items[-1], ascending=ascending):
+                return messages, True
             message = _stored_message(item, states.get(_seq(item))).folded()
             size += len(message.to_json().encode())
             if messages and size > MAX_PAGE_BYTES:
                 return messages, True
             messages.append(message)
-            if message.seq == last_known:
-                return messages, found.more or item is not found.items[-1]
         return messages, found.more
 
 
@@ -266,6 +297,21 @@ def _beyond(seq: int, numbers: SortBetween, *, ascending: bool) -> SortBetween:
     if ascending:
         return SortBetween(low=seq + 1, high=numbers.high)
     return SortBetween(low=numbers.low, high=seq - 1)
+
+
+def _is_past(item: Item, last: Item, *, ascending: bool) -> bool:
+    """Whether a query in that direction has not come as far as `item` when it ends at `last`."""
+    return _seq(item) > _seq(last) if ascending else _seq(item) < _seq(last)
+
+
+def _is_indexed(item: Item) -> bool:
+    """Whether the index can be relied on to hold the event, and each before it."""
+    return cast("str", item["created_at"]) < rfc3339(now() - INDEX_LAG)
+
+
+def _merged(*groups: list[Item]) -> list[Item]:
+    """Each event once."""
+    return list({_seq(item): item for items in groups for item in items}.values())
 
 
 def _stored_message(event_item: Item, state_item: Item | None) -> StoredMessage:
