@@ -28,6 +28,17 @@ class Queues:
     def parked(self) -> list[Body]:
         return self._bodies(self.parking_url)
 
+    def groups(self) -> list[str | None]:
+        """The message groups of the questions that wait."""
+        answer = self.sqs.receive_message(
+            QueueUrl=self.agent_url,
+            MaxNumberOfMessages=10,
+            MessageSystemAttributeNames=["MessageGroupId"],
+        )
+        return [
+            message["Attributes"].get("MessageGroupId") for message in answer.get("Messages", [])
+        ]
+
     def _bodies(self, url: str) -> list[Body]:
         answer = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]

@@ -90,6 +90,14 @@ def test_an_inserted_message_is_queued(
     ]
 
 
+def test_a_channels_questions_are_one_group_so_that_no_channel_waits_for_another(
+    queues: Queues, channel: None, lambda_context: LambdaContext
+) -> None:
+    handler.lambda_handler({"Records": [_record(seq=1), _record(seq=2)]}, lambda_context)
+
+    assert queues.groups() == [CHANNEL, CHANNEL]
+
+
 def test_a_changed_item_is_no_question(
     queues: Queues, channel: None, lambda_context: LambdaContext
 ) -> None:

@@ -62,6 +62,7 @@ class SqsAgentQueue:
             self._client.send_message(
                 QueueUrl=self._queue_url,
                 MessageBody=request.to_json(),
+                MessageGroupId=request.channel_id,
                 DelaySeconds=delay_seconds,
             )
         except (ClientError, BotoCoreError) as error:

@@ -58,8 +58,13 @@ class SqsQueue:
             try:
                 answer = self._client.send_message_batch(
                     QueueUrl=self._agent_queue_url,
+                    # Not FIFO: SQS's fair queues hand out the groups that have little in work first.
                     Entries=[
-                        {"Id": str(position), "MessageBody": request.to_json()}
+                        {
+                            "Id": str(position),
+                            "MessageBody": request.to_json(),
+                            "MessageGroupId": request.channel_id,
+                        }
                         for position, request in some
                     ],
                 )
