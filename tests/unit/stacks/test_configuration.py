@@ -63,6 +63,18 @@ def test_a_stage_is_built_from_source_and_uploads_to_the_managed_bucket(
     assert "s3_bucket" not in settings["deploy"]["parameters"]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "directory", [STACKS_ROOT, STACKS_ROOT / "workers"], ids=["all", "workers"]
+)
+def test_a_question_waits_about_a_second_for_a_worker_though_all_write_the_longest_replies(
+    directory: Path, stage: str
+) -> None:
+    overrides = overrides_of(directory, stage)
+    longest_reply = int(overrides["ModelTotalTimeout"])
+    assert longest_reply / int(overrides["MaximumConcurrency"]) <= 1.5
+
+
 def test_production_keeps_its_data_and_takes_no_token_in_a_url() -> None:
     assert overrides_of(STACKS_ROOT / "data", "prod")["ProtectData"] == "true"
     assert overrides_of(STACKS_ROOT / "websocket", "prod")["AllowTokenInQuery"] == "false"
