@@ -188,3 +188,19 @@ def test_a_question_deleted_in_the_last_moment_has_a_cancelled_reply(
     answering.join()
 
     assert [reply.data.finish_reason for reply in room.replies()] == ["cancelled"]
+
+
+def test_a_cancelled_question_ends_at_once_though_the_batch_is_busy(
+    room: Room, in_background: InBackground
+) -> None:
+    slow, cancelled = room.say("one"), room.say("two")
+    room.generations.cancel(CHANNEL, "alice", cancelled)
+    worker = room.worker(ScriptedModel(says(*["word "] * 100, delay=0.01)))
+    answering = in_background(lambda: worker.answer([delivery(slow), delivery(cancelled)]))
+
+    time.sleep(0.5)
+    ended = [(reply.data.reply_to, reply.data.finish_reason) for reply in room.replies()]
+    answering.join()
+
+    assert ended == [(cancelled, "cancelled")]
+    assert len(room.replies()) == 2
