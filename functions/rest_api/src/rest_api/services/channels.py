@@ -134,7 +134,7 @@ class ChannelsService(BaseService):
         return CreatedChannel(view, replayed=False)
 
     def get(self, channel_id: str, caller: Caller) -> Channel:
-        """The channel as the caller sees it: at most 4 calls.
+        """The channel as the caller sees it: 4 calls, more where unread messages were deleted.
 
         Raises:
             ChannelNotFoundError: no such channel, or the caller is no member of it.
