@@ -1,12 +1,14 @@
 import time
+from collections.abc import Iterable
 
 import pytest
 
 from commons import keys
 from commons.dal import InMemoryRepository, Table
+from commons.realtime.broadcaster import Outcome, Post, Revalidate
 from commons.realtime.memory import InMemoryBroadcaster
 from commons.schemas.caller import Caller
-from commons.schemas.connection import Connection
+from commons.schemas.connection import Connection, Subscription
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
 
@@ -93,3 +95,33 @@ def test_a_frame_reaches_connections_that_are_no_longer_subscribed(
     ChannelBroadcastService(repository, broadcaster=broadcaster).send_to_connections(["x"], FRAME)
 
     assert broadcaster.frames == {"x": [FRAME]}
+
+
+def test_who_is_removed_once_the_subscriptions_are_read_hears_nothing_a_second_later(
+    repository: InMemoryRepository, connections: ConnectionsService
+) -> None:
+    budgets: list[float] = []
+
+    class Timed(InMemoryBroadcaster):
+        def send(
+            self,
+            posts: Iterable[Post],
+            *,
+            budget_seconds: float = 10.0,
+            revalidate: Revalidate | None = None,
+        ) -> Outcome:
+            budgets.append(budget_seconds)
+            return super().send(posts, budget_seconds=budget_seconds, revalidate=revalidate)
+
+    class Slow:
+        forget = connections.forget
+
+        def subscriptions(self, channel_id: str) -> list[Subscription]:
+            time.sleep(0.2)
+            return connections.subscriptions(channel_id)
+
+    connect(connections, "alice", "a1")
+
+    ChannelBroadcastService(repository, broadcaster=Timed(), connections=Slow()).send("C", FRAME)
+
+    assert 0.4 < budgets[0] <= 0.55

@@ -130,5 +130,5 @@ def world(repository: InMemoryRepository, broadcaster: InMemoryBroadcaster) -> W
         broadcaster=broadcaster,
         connections=ConnectionsService(repository),
         log=LogService(repository),
-        delivery=DeliveryService(repository, broadcaster=broadcaster),
+        delivery=DeliveryService(repository, broadcaster=broadcaster, last_frames_seconds=0),
     )

@@ -1,13 +1,19 @@
 import json
+import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from commons import keys
-from commons.dal import InMemoryRepository, Page, Query, Table, Update
+from commons.dal import InMemoryRepository, Page, Query, Table, Update, Write
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.realtime import frames as frame_builders
 from commons.realtime.broadcaster import Post
+from commons.realtime.memory import InMemoryBroadcaster
 from workers_delivery.schemas import ParkedRange
+from workers_delivery.services.audience import Audience, AudienceService
+from workers_delivery.services.delivery import DeliveryService
 
 from .conftest import World
 
@@ -379,17 +385,103 @@ def test_a_member_who_joins_again_while_frames_are_pushed_stays_subscribed(
     assert [row.connection_id for row in world.connections.subscriptions("C")] == ["b"]
 
 
-def test_a_deleted_channel_ends_its_subscriptions(world: World) -> None:
+def test_unsubscribed_waits_for_what_others_were_sending_when_the_subscription_ended(
+    world: World, repository: InMemoryRepository, broadcaster: InMemoryBroadcaster
+) -> None:
+    world.connect("bob", "b", "C")
+    delivery = DeliveryService(repository, broadcaster=broadcaster, last_frames_seconds=0.2)
+    left = world.leave("C", "bob")
+    started = time.monotonic()
+
+    delivery.deliver({"C": {left.seq: left}})
+
+    assert world.frames("b")[-1]["type"] == "unsubscribed"
+    assert time.monotonic() - started >= 0.2
+
+
+def test_who_subscribed_again_meanwhile_is_not_told_that_it_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("bob", "b", "C")
+    left = world.leave("C", "bob")
+
+    def come_back(_seconds: float) -> None:
+        world.join("C", "bob")
+        world.connections.subscribe(world.connections.require("b"), "C")
+
+    monkeypatch.setattr("workers_delivery.services.delivery.time.sleep", come_back)
+
+    world.deliver(left)
+
+    assert [frame["type"] for frame in world.frames("b")] == ["events"]
+
+
+def test_of_the_api_and_delivery_only_the_one_that_ended_a_subscription_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("bob", "b", "C")
+    left = world.leave("C", "bob")
+    by_the_api: list[str] = []
+    transact = world.repository.transact
+
+    def overtaken(writes: Sequence[Write]) -> None:
+        monkeypatch.setattr(world.repository, "transact", transact)
+        by_the_api.extend(world.connections.remove_user("C", "bob"))
+        transact(writes)
+
+    monkeypatch.setattr(world.repository, "transact", overtaken)
+
+    world.deliver(left)
+
+    assert by_the_api == ["b"]
+    assert [frame["type"] for frame in world.frames("b")] == ["events"]
+
+
+def test_who_was_removed_while_another_channel_was_read_gets_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    left = world.leave("C", "bob")
+    gather = AudienceService.gather
+
+    def gather_slowly(*args: Any) -> Audience:
+        audience = gather(*args)
+        world.connections.remove_user("C", "bob")
+        time.sleep(0.15)
+        return audience
+
+    monkeypatch.setattr(AudienceService, "gather", gather_slowly)
+
+    world.deliver(left)
+
+    assert world.frames("b") == []
+    assert world.seqs("a") == [1]
+
+
+def test_the_end_of_a_deleted_channels_subscriptions_is_left_to_the_api(world: World) -> None:
     world.connect("alice", "a", "C")
 
     world.deliver(world.say("C"), world.delete_channel("C"))
 
-    assert world.seqs("a") == [1, 2]
-    assert world.frames("a")[-1] == {
-        "type": "unsubscribed",
-        "channelId": "C",
-        "reason": "deleted",
-    }
+    assert [frame["type"] for frame in world.frames("a")] == ["events"]
+    assert len(world.connections.subscriptions("C")) == 1
+
+
+def test_what_the_api_left_of_a_deleted_channel_is_ended_once_10_s_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "D")
+    world.deliver(world.delete_channel("C"))
+    monkeypatch.setattr("workers_delivery.deletions.API_SECONDS", 0)
+
+    world.deliver(world.say("D"))
+    world.deliver(world.say("D"))
+
+    assert world.frames("a")[1:] == [
+        {"type": "unsubscribed", "channelId": "C", "reason": "deleted"}
+    ]
     assert world.connections.subscriptions("C") == []
 
 

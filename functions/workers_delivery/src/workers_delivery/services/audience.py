@@ -1,5 +1,6 @@
 """Who listens to a channel, and from which event on each of them is to be served."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,7 +9,7 @@ from commons import keys
 from commons.clock import epoch_milliseconds, epoch_seconds
 from commons.dal import IRepository, Table
 from commons.schemas.connection import Subscription
-from commons.schemas.event import ChannelDeleted, Event, MemberLeft
+from commons.schemas.event import Event, MemberLeft
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
 from commons.services.log import LogService
@@ -45,7 +46,7 @@ class Audience:
         listeners: by connection.
         expired: connections past their credential's end, to be closed.
         departed: users who left, and had not been unsubscribed yet.
-        deleted: whether the channel is gone.
+        read_at: when its subscriptions were read, of the monotonic clock.
     """
 
     channel_id: str
@@ -53,7 +54,7 @@ class Audience:
     listeners: dict[str, Listener] = field(default_factory=dict)
     expired: list[str] = field(default_factory=list)
     departed: frozenset[str] = frozenset()
-    deleted: bool = False
+    read_at: float = 0.0
 
     def events_between(self, after: int, through: int | None) -> tuple[Event, ...]:
         """Events past `after`, up to `through` where that is set."""
@@ -90,6 +91,7 @@ class AudienceService(BaseService):
         Raises:
             RepositoryError: storage did not answer.
         """
+        read_at = time.monotonic()
         rows = self._connections.subscriptions(channel_id, include_expired=True)
         moment = epoch_seconds()
         current = [row for row in rows if row.expires_at > moment]
@@ -113,7 +115,7 @@ class AudienceService(BaseService):
             },
             expired=[row.connection_id for row in rows if row.expires_at <= moment],
             departed=frozenset(departures),
-            deleted=any(isinstance(event, ChannelDeleted) for event in ordered),
+            read_at=read_at,
         )
 
     def still_listening(self, audience: Audience) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """From a batch of events to frames at every connection that listens."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,7 +11,7 @@ from commons.dal import IRepository
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log, metrics
 from commons.realtime import frames
-from commons.realtime.broadcaster import IBroadcaster, Outcome, Post
+from commons.realtime.broadcaster import IBroadcaster, Outcome
 from commons.schemas.event import Event
 from commons.schemas.frames import UnsubscribedReason
 from commons.services.base import BaseService
@@ -18,6 +19,7 @@ from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
 from commons.services.log import LogService
 from workers_delivery.coalescing import Coalescer
+from workers_delivery.deletions import Deletions
 from workers_delivery.progress import Progress
 from workers_delivery.schemas import ParkedRange, ParkingReason
 from workers_delivery.services.audience import Audience, AudienceService, Listener, is_settling
@@ -30,6 +32,12 @@ PUSH_SECONDS: Final = 10.0
 
 TIDY_SECONDS: Final = 8.0
 """For forgetting what is gone; what is left over answers 410 again."""
+
+LAST_FRAMES_SECONDS: Final = 1.0
+"""What was being sent as a subscription ended has arrived by then (CONTRACT, section 3)."""
+
+FRESH_SECONDS: Final = 0.1
+"""Who listens is asked again where it was read longer ago than this when the frames leave."""
 
 _CHANNELS_AT_ONCE: Final = 16
 _PAGE: Final = 100
@@ -59,14 +67,23 @@ class DeliveryService(BaseService):
 
     Args:
         broadcaster: how frames reach connections.
+        last_frames_seconds: how long `unsubscribed` waits for what others were sending.
     """
 
-    def __init__(self, repository: IRepository | None = None, *, broadcaster: IBroadcaster) -> None:
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        broadcaster: IBroadcaster,
+        last_frames_seconds: float = LAST_FRAMES_SECONDS,
+    ) -> None:
         super().__init__(repository)
+        self._last_frames_seconds = last_frames_seconds
         self._broadcaster = broadcaster
         self._connections = ConnectionsService(self.repository)
         self._log = LogService(self.repository)
         self._progress = Progress()
+        self._deletions = Deletions()
         self._audiences = AudienceService(
             self.repository,
             connections=self._connections,
@@ -85,11 +102,11 @@ class DeliveryService(BaseService):
         """
         audiences, undelivered = self._gather(events)
         coalescer = Coalescer(audiences)
-        by_connection = _by_connection(audiences)
+        by_connection = self._listeners(audiences)
         outcome = self._broadcaster.send(
             coalescer.posts(by_connection).values(),
             budget_seconds=PUSH_SECONDS,
-            revalidate=lambda pending: self._revalidate(pending, audiences, coalescer),
+            revalidate=lambda pending: coalescer.posts(self._still_listening(audiences, pending)),
         )
         self._note_progress(audiences, outcome)
         undelivered += coalescer.oversized.values()
@@ -146,25 +163,46 @@ class DeliveryService(BaseService):
                 undelivered.append(_range(channel_id, seqs, reason))
         return audiences, undelivered
 
-    def _revalidate(
-        self, pending: frozenset[str], audiences: Sequence[Audience], coalescer: Coalescer
-    ) -> Mapping[str, Post]:
-        """What connections that still wait are due now: nothing of a channel they were taken off.
+    def _listeners(self, audiences: Sequence[Audience]) -> dict[str, list[Listener]]:
+        """Who is due what, by connection, as of the moment that the frames leave.
 
-        Where storage does not answer, what they were due before.
+        A channel that took long to read holds back the batch: the others are asked again.
         """
-        due: dict[str, list[Listener]] = defaultdict(list)
-        for audience in audiences:
-            waiting = pending & audience.listeners.keys()
-            if not waiting:
-                continue
-            try:
-                waiting &= self._audiences.still_listening(audience)
-            except RepositoryError:
-                log.warning("subscriptions unread", channel_id=audience.channel_id)
-            for connection_id in waiting:
-                due[connection_id].append(audience.listeners[connection_id])
-        return coalescer.posts(due)
+        freshly = time.monotonic() - FRESH_SECONDS
+        stale = [audience for audience in audiences if audience.read_at < freshly]
+        fresh = [audience for audience in audiences if audience.read_at >= freshly]
+        listeners: dict[str, list[Listener]] = defaultdict(list)
+        for audience in fresh:
+            for connection_id, listener in audience.listeners.items():
+                listeners[connection_id].append(listener)
+        for connection_id, some in self._still_listening(stale).items():
+            listeners[connection_id] += some
+        return listeners
+
+    def _still_listening(
+        self, audiences: Sequence[Audience], among: frozenset[str] | None = None
+    ) -> dict[str, list[Listener]]:
+        """Listeners who are still subscribed: nothing of a channel they were taken off is due.
+
+        Where storage does not answer, who was one before.
+        """
+        asked = [
+            audience
+            for audience in audiences
+            if (among is None or among & audience.listeners.keys()) and audience.listeners
+        ]
+        listeners: dict[str, list[Listener]] = defaultdict(list)
+        for audience, there in zip(asked, self._threads.map(self._subscribed, asked), strict=True):
+            for connection_id in there if among is None else there & among:
+                listeners[connection_id].append(audience.listeners[connection_id])
+        return listeners
+
+    def _subscribed(self, audience: Audience) -> frozenset[str]:
+        try:
+            return self._audiences.still_listening(audience)
+        except RepositoryError:
+            log.warning("subscriptions unread", channel_id=audience.channel_id)
+            return frozenset(audience.listeners)
 
     def _note_progress(self, audiences: Sequence[Audience], outcome: Outcome) -> None:
         missed = outcome.gone | outcome.failed | outcome.unready
@@ -182,16 +220,19 @@ class DeliveryService(BaseService):
             *(self._threads.submit(self._connections.forget, each) for each in outcome.gone),
             *(self._threads.submit(self._close, each) for each in expired - outcome.gone),
         ]
+        by_channel = {audience.channel_id: audience for audience in audiences}
         ending = {
-            audience.channel_id: self._threads.submit(self._end_subscriptions, audience)
-            for audience in audiences
-            if audience.deleted or audience.departed
+            channel_id: self._threads.submit(self._end_departed, audience)
+            for channel_id, audience in by_channel.items()
+            if audience.departed
         }
+        self._deletions.note(audiences)
+        chores += [self._threads.submit(self._end_channel, each) for each in self._deletions.due()]
         wait([*chores, *ending.values()], timeout=TIDY_SECONDS)
         for chore in chores:
-            # What fails here is met again: a dead connection at its next 410, an expired one too.
+            # What fails here is met again: a dead connection at its next 410, an expired one too,
+            # a deleted channel with the next batch.
             _failure(chore)
-        by_channel = {audience.channel_id: audience for audience in audiences}
         return [
             _range(channel_id, [event.seq for event in by_channel[channel_id].events], reason)
             for channel_id, future in ending.items()
@@ -205,32 +246,32 @@ class DeliveryService(BaseService):
         self._broadcaster.delete_connection(connection_id)
         self._connections.forget(connection_id)
 
-    def _end_subscriptions(self, audience: Audience) -> None:
-        """What REST does on removal and deletion, where it could not finish it."""
-        if audience.deleted:
-            self._say_unsubscribed(
-                audience, self._connections.remove_channel(audience.channel_id), "deleted"
-            )
-            return
-        for user_id in audience.departed:
-            if self._audiences.is_member(audience.channel_id, user_id):
-                continue
-            removed = self._connections.remove_user(audience.channel_id, user_id)
-            self._say_unsubscribed(audience, removed, "removed")
+    def _end_departed(self, audience: Audience) -> None:
+        """What the API does on removal, where it could not: who is removed hears nothing more."""
+        removed = [
+            connection_id
+            for user_id in audience.departed
+            if not self._audiences.is_member(audience.channel_id, user_id)
+            for connection_id in self._connections.remove_user(audience.channel_id, user_id)
+        ]
+        if removed:
+            time.sleep(self._last_frames_seconds)
+            self._say_unsubscribed(audience.channel_id, removed, "removed")
+
+    def _end_channel(self, channel_id: str) -> None:
+        removed = self._connections.remove_channel(channel_id)
+        if removed:
+            self._say_unsubscribed(channel_id, removed, "deleted")
+        self._deletions.done(channel_id)
 
     def _say_unsubscribed(
-        self, audience: Audience, connection_ids: Iterable[str], reason: UnsubscribedReason
+        self, channel_id: str, connection_ids: Iterable[str], reason: UnsubscribedReason
     ) -> None:
-        frame = frames.unsubscribed(audience.channel_id, reason)
-        self._unsubscribing.send_to_connections(connection_ids, frame)
-
-
-def _by_connection(audiences: Iterable[Audience]) -> dict[str, list[Listener]]:
-    listeners: dict[str, list[Listener]] = defaultdict(list)
-    for audience in audiences:
-        for connection_id, listener in audience.listeners.items():
-            listeners[connection_id].append(listener)
-    return listeners
+        """To those who have not subscribed again meanwhile."""
+        rows = self._connections.subscriptions(channel_id, include_replaying=True)
+        ended = set(connection_ids) - {row.connection_id for row in rows}
+        frame = frames.unsubscribed(channel_id, reason)
+        self._unsubscribing.send_to_connections(ended, frame)
 
 
 def _unreached(audiences: Iterable[Audience], outcome: Outcome) -> list[ParkedRange]:

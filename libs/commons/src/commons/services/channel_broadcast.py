@@ -1,5 +1,6 @@
 """One frame to everybody who listens to a channel: typing, read marks, presence, deltas."""
 
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
@@ -11,9 +12,12 @@ from commons.schemas.connection import Subscription
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
 
-EPHEMERAL_BUDGET_SECONDS: Final = 1.0
-"""A frame that is not in the log is worth nothing once it is late, and who was removed from the
-channel after its subscriptions were read is to hear nothing 1 s later."""
+EPHEMERAL_BUDGET_SECONDS: Final = 0.75
+"""A frame that is not in the log is worth nothing once it is late. From reading the subscriptions
+on, because who is removed after that is to hear nothing 1 s later."""
+
+_MIN_BUDGET_SECONDS: Final = 0.1
+"""Where the subscriptions took long to read: enough for one attempt."""
 
 _FAREWELL_BUDGET_SECONDS: Final = 3.0
 _FORGET_AT_ONCE: Final = 16
@@ -56,20 +60,17 @@ class ChannelBroadcastService(BaseService):
             frames: in this order.
             except_users: who is not told; typing and read marks spare their own user.
         """
+        read_at = time.monotonic()
         audience = [
             subscription
             for subscription in self._connections.subscriptions(channel_id)
             if subscription.user_id not in except_users
         ]
-        return self.send_to(audience, frames)
+        return self._send_to(audience, frames, time.monotonic() - read_at)
 
     def send_to(self, audience: Iterable[Subscription], frames: Sequence[bytes]) -> Outcome:
-        """As `send`, to subscriptions that the caller has read."""
-        posts = [
-            Post(subscription.connection_id, tuple(frames), subscription.connected_at)
-            for subscription in audience
-        ]
-        return self._send(posts)
+        """As `send`, to subscriptions that the caller has read just before."""
+        return self._send_to(audience, frames, 0.0)
 
     def send_to_connections(self, connection_ids: Iterable[str], frame: bytes) -> Outcome:
         """To connections whose subscriptions are gone: the frame `unsubscribed`.
@@ -80,8 +81,15 @@ class ChannelBroadcastService(BaseService):
         posts = [Post(connection_id, (frame,)) for connection_id in connection_ids]
         return self._broadcaster.send(posts, budget_seconds=_FAREWELL_BUDGET_SECONDS)
 
-    def _send(self, posts: Sequence[Post]) -> Outcome:
-        outcome = self._broadcaster.send(posts, budget_seconds=EPHEMERAL_BUDGET_SECONDS)
+    def _send_to(
+        self, audience: Iterable[Subscription], frames: Sequence[bytes], elapsed: float
+    ) -> Outcome:
+        budget_seconds = max(EPHEMERAL_BUDGET_SECONDS - elapsed, _MIN_BUDGET_SECONDS)
+        posts = [
+            Post(subscription.connection_id, tuple(frames), subscription.connected_at)
+            for subscription in audience
+        ]
+        outcome = self._broadcaster.send(posts, budget_seconds=budget_seconds)
         if outcome.gone:
             metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
             with ThreadPoolExecutor(_FORGET_AT_ONCE) as threads:
