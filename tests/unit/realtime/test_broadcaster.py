@@ -216,6 +216,77 @@ def test_a_bad_connection_never_holds_back_the_rest(
     assert max(arrived) - started < 0.5
 
 
+def test_once_the_others_are_served_those_that_take_nothing_are_waited_for_no_longer_than_patience(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.script = by_connection({"bad": 429})
+    broadcaster = Broadcaster(callback_api.url, session=session, patience_seconds=0.3)
+    started = time.monotonic()
+
+    outcome = broadcaster.send([Post("bad", (b"x",)), Post("good", (b"x",))], budget_seconds=5)
+
+    assert outcome == Outcome(delivered=1, failed=frozenset({"bad"}))
+    assert 0.3 <= time.monotonic() - started < 2
+
+    broadcaster.send([Post("bad", (b"x",))], budget_seconds=5)
+
+    assert time.monotonic() - started < 4
+
+
+def test_an_api_that_serves_nobody_is_given_the_whole_budget(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.script = always(503)
+    broadcaster = Broadcaster(callback_api.url, session=session, patience_seconds=0.1)
+    started = time.monotonic()
+
+    broadcaster.send([Post("a", (b"x",)), Post("b", (b"x",))], budget_seconds=0.8)
+
+    assert time.monotonic() - started >= 0.8
+
+
+def test_patience_lasts_while_anybody_takes_anything_and_until_everybody_was_tried(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.delay = 0.1
+    broadcaster = Broadcaster(
+        callback_api.url, session=session, patience_seconds=0.15, max_in_flight=1
+    )
+
+    outcome = broadcaster.send(Post(f"c{n}", (b"1", b"2")) for n in range(4))
+
+    assert outcome == Outcome(delivered=4)
+
+
+def test_a_probe_is_tried_once_and_after_the_others(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.script = by_connection({"bad": 429})
+    broadcaster = Broadcaster(callback_api.url, session=session, max_in_flight=1)
+    started = time.monotonic()
+
+    outcome = broadcaster.send(
+        [Post("bad", (b"x",), is_probe=True), Post("a", (b"x",)), Post("b", (b"x",))]
+    )
+
+    assert outcome == Outcome(delivered=2, failed=frozenset({"bad"}))
+    assert [sent.connection_id for sent in callback_api.requests] == ["a", "b", "bad"]
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_probe_that_hangs_is_given_half_a_second(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.delay = 2
+    broadcaster = Broadcaster(callback_api.url, session=session)
+    started = time.monotonic()
+
+    outcome = broadcaster.send([Post("bad", (b"x",), is_probe=True)])
+
+    assert outcome.failed == {"bad"}
+    assert time.monotonic() - started < 1.5
+
+
 def test_a_refusal_that_will_not_change_is_not_tried_again(
     broadcaster: Broadcaster, callback_api: FakeCallbackApi
 ) -> None:

@@ -28,6 +28,19 @@ def now_ms() -> int:
 
 
 @dataclass
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    seconds: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass
 class World:
     """Channels with members, connections and a log, and the service that delivers to them."""
 
@@ -36,6 +49,7 @@ class World:
     connections: ConnectionsService
     log: LogService
     delivery: DeliveryService
+    clock: Clock
 
     def connect(
         self,
@@ -125,10 +139,14 @@ def broadcaster() -> InMemoryBroadcaster:
 
 @pytest.fixture
 def world(repository: InMemoryRepository, broadcaster: InMemoryBroadcaster) -> World:
+    clock = Clock()
     return World(
         repository=repository,
         broadcaster=broadcaster,
         connections=ConnectionsService(repository),
         log=LogService(repository),
-        delivery=DeliveryService(repository, broadcaster=broadcaster, last_frames_seconds=0),
+        delivery=DeliveryService(
+            repository, broadcaster=broadcaster, last_frames_seconds=0, clock=clock
+        ),
+        clock=clock,
     )

@@ -159,6 +159,7 @@ def test_a_push_that_failed_is_made_good_while_the_subscription_is_new(world: Wo
     world.broadcaster.failing = {"a"}
     world.deliver(world.say("C"))
     world.broadcaster.failing = set()
+    world.clock.advance(2)
 
     world.deliver(world.say("C"))
 
@@ -274,16 +275,99 @@ def test_one_connection_that_fails_is_a_gap_for_it_to_sync_and_nothing_to_park(
     assert (delivery.delivered, delivery.failed, delivery.undelivered) == (1, 1, ())
 
 
-def test_a_channel_of_which_no_connection_could_be_reached_is_parked(world: World) -> None:
+def tried(world: World, batch: int) -> dict[str, bool]:
+    """Whom a batch tried to reach, and whether that was a probe."""
+    return {post.connection_id: post.is_probe for post in world.broadcaster.calls[batch]}
+
+
+def test_a_connection_that_failed_is_left_in_peace_then_probed_less_and_less(
+    world: World,
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    world.broadcaster.failing = {"a"}
+    world.deliver(world.say("C"))
+
+    quiet_for: list[float] = []
+    for _ in range(6):
+        started = world.clock.seconds
+        while "a" not in tried(world, -1) or world.clock.seconds == started:
+            world.clock.advance(0.5)
+            assert world.deliver(world.say("C")).failed == 1
+        assert tried(world, -1) == {"a": True, "b": False}
+        quiet_for.append(world.clock.seconds - started)
+
+    assert quiet_for == [2, 4, 8, 16, 30, 30]
+    assert len(world.seqs("b")) == world.log.head("C")
+
+
+def test_a_connection_that_recovers_gets_what_it_was_owed_first(world: World) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    world.deliver(world.say("C"))
+    world.broadcaster.failing = {"a"}
+    for _ in range(3):
+        world.deliver(world.say("C"))
+    world.broadcaster.failing = set()
+    world.clock.advance(2)
+
+    world.deliver(world.say("C"))
+    world.deliver(world.say("C"))
+
+    assert world.seqs("a") == [1, 2, 3, 4, 5, 6]
+    assert tried(world, -1) == {"a": False, "b": False}
+
+
+def test_a_connection_that_was_away_for_more_than_100_events_syncs(world: World) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    world.broadcaster.failing = {"a"}
+    for _ in range(101):
+        world.deliver(world.say("C"))
+    world.broadcaster.failing = set()
+    world.clock.advance(2)
+
+    world.deliver(world.say("C"))
+
+    assert world.seqs("a") == [102]
+
+
+def test_a_channels_only_listener_that_fails_is_no_reason_to_park(world: World) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("alice", "a2", "C")
+    world.broadcaster.failing = {"a", "a2"}
+
+    assert world.deliver(world.say("C")).undelivered == ()
+    assert world.deliver(world.say("C")).undelivered == ()
+
+
+def test_where_others_were_reached_channels_of_failing_connections_are_not_parked(
+    world: World,
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    world.connect("carol", "c", "D")
+    world.broadcaster.failing = {"a", "b"}
+
+    assert world.deliver(world.say("C"), world.say("D")).undelivered == ()
+    assert world.deliver(world.say("C")).undelivered == ()
+
+
+def test_where_nobody_was_reached_for_10_s_the_channels_are_parked(world: World) -> None:
     world.connect("alice", "a", "C")
     world.connect("bob", "b", "D")
-    world.broadcaster.failing = {"a"}
+    world.deliver(world.say("C"), world.say("D"))
+    world.broadcaster.failing = {"a", "b"}
+    world.clock.advance(10)
 
-    delivery = world.deliver(world.say("C"), world.say("C"), world.say("D"))
-
-    assert delivery.undelivered == (
-        ParkedRange(channel_id="C", from_seq=1, to_seq=2, reason="push"),
-    )
+    for first in (2, 4):
+        delivery = world.deliver(world.say("C"), world.say("C"), world.say("D"))
+        assert delivery.undelivered == (
+            ParkedRange(channel_id="C", from_seq=first, to_seq=first + 1, reason="push"),
+            ParkedRange(
+                channel_id="D", from_seq=first // 2 + 1, to_seq=first // 2 + 1, reason="push"
+            ),
+        )
 
 
 def test_a_channel_whose_connections_cannot_be_read_is_parked_and_the_others_are_served(

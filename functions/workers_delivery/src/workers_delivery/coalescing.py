@@ -25,8 +25,18 @@ class Coalescer:
         self._frames: dict[tuple[_Share, ...], tuple[bytes, ...]] = {}
         self.oversized: dict[tuple[str, int], ParkedRange] = {}
 
-    def posts(self, listeners: Mapping[str, Iterable[Listener]]) -> dict[str, Post]:
-        """One post for each connection that is due anything, by connection."""
+    def posts(
+        self,
+        listeners: Mapping[str, Iterable[Listener]],
+        *,
+        probed: frozenset[str] = frozenset(),
+    ) -> dict[str, Post]:
+        """One post for each connection that is due anything, by connection.
+
+        Args:
+            listeners: by connection.
+            probed: connections to be tried once only.
+        """
         composed: dict[str, Post] = {}
         for connection_id, some in listeners.items():
             shares: list[_Share] = []
@@ -37,7 +47,9 @@ class Coalescer:
                 shares.append((row.channel_id, listener.after, listener.through))
             frames = self._pack(tuple(shares))
             if frames:
-                composed[connection_id] = Post(connection_id, frames, connected_at)
+                composed[connection_id] = Post(
+                    connection_id, frames, connected_at, is_probe=connection_id in probed
+                )
         return composed
 
     def _pack(self, shares: tuple[_Share, ...]) -> tuple[bytes, ...]:

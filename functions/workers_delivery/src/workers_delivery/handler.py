@@ -12,7 +12,7 @@ from workers_delivery.schemas import (
     is_queue_event,
 )
 from workers_delivery.services.batches import BatchService
-from workers_delivery.services.delivery import DeliveryService
+from workers_delivery.services.delivery import PATIENCE_SECONDS, DeliveryService
 from workers_delivery.settings import DeliverySettings
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @cache
 def batch_service() -> BatchService:
     settings = DeliverySettings()
-    delivery = DeliveryService(broadcaster=Broadcaster(settings.websocket_callback_url))
+    broadcaster = Broadcaster(settings.websocket_callback_url, patience_seconds=PATIENCE_SECONDS)
+    delivery = DeliveryService(broadcaster=broadcaster)
     return BatchService(delivery=delivery, parking=SqsParking(settings.parking_queue_url))
 
 

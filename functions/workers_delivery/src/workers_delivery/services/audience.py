@@ -14,6 +14,7 @@ from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
 from commons.services.log import LogService
 from workers_delivery.progress import Progress
+from workers_delivery.troubles import Troubles
 
 SETTLING_MILLISECONDS: Final = 30_000
 """A subscription live for less gets the log from `live_after` on before what is new: events that
@@ -30,11 +31,15 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A live subscription, served the events past `after`, up to `through` where that is set."""
+    """A live subscription, served the events past `after`, up to `through` where that is set.
+
+    One that `is_quiet` is not served: it failed a short while ago.
+    """
 
     subscription: Subscription
     after: int
     through: int | None = None
+    is_quiet: bool = False
 
 
 @dataclass(slots=True)
@@ -70,6 +75,7 @@ class AudienceService(BaseService):
 
     Args:
         progress: what this worker delivered before.
+        troubles: connections that it could not deliver to.
     """
 
     def __init__(
@@ -79,11 +85,13 @@ class AudienceService(BaseService):
         connections: ConnectionsService | None = None,
         log: LogService | None = None,
         progress: Progress | None = None,
+        troubles: Troubles | None = None,
     ) -> None:
         super().__init__(repository)
         self._connections = connections or ConnectionsService(self.repository)
         self._log = log or LogService(self.repository)
         self._progress = progress or Progress()
+        self._troubles = troubles or Troubles()
 
     def gather(self, channel_id: str, events: Mapping[int, Event]) -> Audience:
         """The audience of a channel's events: one query where nothing was missed.
@@ -97,7 +105,13 @@ class AudienceService(BaseService):
         current = [row for row in rows if row.expires_at > moment]
         first, last = min(events), max(events)
         base = self._base(channel_id, first)
-        after = {row.connection_id: self._after(row, base=base, last=last) for row in current}
+        quiet = {row.connection_id for row in current if self._troubles.is_quiet(row.connection_id)}
+        after = {
+            row.connection_id: (
+                base if row.connection_id in quiet else self._after(row, base=base, last=last)
+            )
+            for row in current
+        }
         start = min(after.values(), default=first - 1)
         known = dict(events)
         if current and last - start != len(events):
@@ -109,7 +123,10 @@ class AudienceService(BaseService):
             events=ordered,
             listeners={
                 row.connection_id: Listener(
-                    row, after=after[row.connection_id], through=departures.get(row.user_id)
+                    row,
+                    after=after[row.connection_id],
+                    through=departures.get(row.user_id),
+                    is_quiet=row.connection_id in quiet,
                 )
                 for row in current
             },
@@ -142,6 +159,9 @@ class AudienceService(BaseService):
         return first - 1
 
     def _after(self, row: Subscription, *, base: int, last: int) -> int:
+        owed = self._progress.owed_after(row)
+        if owed is not None and owed < base and last - owed <= MAX_HOLE:
+            return owed
         if row.live_after is None:
             return base
         reached = max(row.live_after, self._progress.subscription(row))

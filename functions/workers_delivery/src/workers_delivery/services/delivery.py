@@ -1,8 +1,9 @@
 """From a batch of events to frames at every connection that listens."""
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final
@@ -23,12 +24,20 @@ from workers_delivery.deletions import Deletions
 from workers_delivery.progress import Progress
 from workers_delivery.schemas import ParkedRange, ParkingReason
 from workers_delivery.services.audience import Audience, AudienceService, Listener, is_settling
+from workers_delivery.troubles import Troubles
 
 GATHER_SECONDS: Final = 8.0
 """For the queries of all channels of a batch, which go side by side."""
 
 PUSH_SECONDS: Final = 10.0
 """The retry budget of a push (CONTRACT, *Delivery*)."""
+
+PATIENCE_SECONDS: Final = 2.0
+"""How long a batch goes on where the callback API works and nobody takes anything any more: all
+channels of the shard wait meanwhile."""
+
+OUTAGE_SECONDS: Final = 10.0
+"""Where nobody was reached for so long, it is the callback API that is down."""
 
 TIDY_SECONDS: Final = 8.0
 """For forgetting what is gone; what is left over answers 410 again."""
@@ -52,7 +61,7 @@ class Delivery:
     Attributes:
         delivered: connections that took all of their frames.
         stale: connections that were gone, and are forgotten.
-        failed: connections that took no more within the retry budget.
+        failed: connections that took no more within the retry budget, or were not tried again yet.
         undelivered: what is to be parked.
     """
 
@@ -68,6 +77,7 @@ class DeliveryService(BaseService):
     Args:
         broadcaster: how frames reach connections.
         last_frames_seconds: how long `unsubscribed` waits for what others were sending.
+        clock: seconds that never go back.
     """
 
     def __init__(
@@ -76,8 +86,12 @@ class DeliveryService(BaseService):
         *,
         broadcaster: IBroadcaster,
         last_frames_seconds: float = LAST_FRAMES_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(repository)
+        self._clock = clock
+        self._reached_at = -math.inf
+        self._troubles = Troubles(clock)
         self._last_frames_seconds = last_frames_seconds
         self._broadcaster = broadcaster
         self._connections = ConnectionsService(self.repository)
@@ -89,6 +103,7 @@ class DeliveryService(BaseService):
             connections=self._connections,
             log=self._log,
             progress=self._progress,
+            troubles=self._troubles,
         )
         self._unsubscribing = ChannelBroadcastService(
             self.repository, broadcaster=broadcaster, connections=self._connections
@@ -102,25 +117,40 @@ class DeliveryService(BaseService):
         """
         audiences, undelivered = self._gather(events)
         coalescer = Coalescer(audiences)
-        by_connection = self._listeners(audiences)
-        outcome = self._broadcaster.send(
-            coalescer.posts(by_connection).values(),
-            budget_seconds=PUSH_SECONDS,
-            revalidate=lambda pending: coalescer.posts(self._still_listening(audiences, pending)),
+        listeners = self._listeners(audiences)
+        quiet = frozenset(
+            connection_id
+            for connection_id, some in listeners.items()
+            if any(listener.is_quiet for listener in some)
         )
-        self._note_progress(audiences, outcome)
+        due = {each: some for each, some in listeners.items() if each not in quiet}
+        probed = frozenset(filter(self._troubles.is_known, due))
+        outcome = self._broadcaster.send(
+            coalescer.posts(due, probed=probed).values(),
+            budget_seconds=PUSH_SECONDS,
+            revalidate=lambda pending: coalescer.posts(
+                self._still_listening(audiences, pending), probed=probed
+            ),
+        )
+        failed = outcome.failed | quiet
         undelivered += coalescer.oversized.values()
-        undelivered += _unreached(audiences, outcome)
+        self._note_taken(audiences, failed | outcome.gone | outcome.unready)
+        if self._is_outage(listeners, failed, outcome):
+            undelivered += _unreached(audiences, failed)
+        else:
+            self._note_owed(audiences, failed)
+            self._troubles.note_failed(outcome.failed)
+        self._troubles.note_over(due.keys() - outcome.failed)
         undelivered += self._tidy(audiences, outcome)
         metrics.add_metric(name="Delivered", unit="Count", value=outcome.delivered)
         if outcome.gone:
             metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
-        if outcome.failed:
-            metrics.add_metric(name="DeliveryFailed", unit="Count", value=len(outcome.failed))
+        if failed:
+            metrics.add_metric(name="DeliveryFailed", unit="Count", value=len(failed))
         return Delivery(
             delivered=outcome.delivered,
             stale=len(outcome.gone),
-            failed=len(outcome.failed),
+            failed=len(failed),
             undelivered=tuple(undelivered),
         )
 
@@ -204,14 +234,41 @@ class DeliveryService(BaseService):
             log.warning("subscriptions unread", channel_id=audience.channel_id)
             return frozenset(audience.listeners)
 
-    def _note_progress(self, audiences: Sequence[Audience], outcome: Outcome) -> None:
-        missed = outcome.gone | outcome.failed | outcome.unready
+    def _note_taken(self, audiences: Sequence[Audience], missed: frozenset[str]) -> None:
         for audience in audiences:
             last = audience.events[-1].seq
             self._progress.note_channel(audience.channel_id, last)
             for connection_id, listener in audience.listeners.items():
-                if connection_id not in missed and is_settling(listener.subscription):
-                    self._progress.note_subscription(listener.subscription, last)
+                if connection_id not in missed:
+                    self._progress.note_taken(listener.subscription)
+                    if is_settling(listener.subscription):
+                        self._progress.note_subscription(listener.subscription, last)
+
+    def _note_owed(self, audiences: Sequence[Audience], failed: frozenset[str]) -> None:
+        for audience in audiences:
+            for connection_id in failed & audience.listeners.keys():
+                listener = audience.listeners[connection_id]
+                self._progress.note_owed(listener.subscription, listener.after)
+
+    def _is_outage(
+        self,
+        listeners: Mapping[str, Sequence[Listener]],
+        failed: frozenset[str],
+        outcome: Outcome,
+    ) -> bool:
+        """Whether it is the callback API that takes nothing, and not this or that connection.
+
+        It is where nobody was reached for a while, though more than one user was to be.
+        """
+        moment = self._clock()
+        if outcome.delivered or outcome.gone:
+            self._reached_at = moment
+        users = {
+            listener.subscription.user_id
+            for connection_id in failed
+            for listener in listeners[connection_id]
+        }
+        return len(users) > 1 and moment - self._reached_at >= OUTAGE_SECONDS
 
     def _tidy(self, audiences: Sequence[Audience], outcome: Outcome) -> list[ParkedRange]:
         """Forgets connections that are gone, closes expired ones, ends what is over."""
@@ -274,12 +331,12 @@ class DeliveryService(BaseService):
         self._unsubscribing.send_to_connections(ended, frame)
 
 
-def _unreached(audiences: Iterable[Audience], outcome: Outcome) -> list[ParkedRange]:
-    """Channels none of whose connections could be reached: the callback API is down, not they."""
+def _unreached(audiences: Iterable[Audience], failed: frozenset[str]) -> list[ParkedRange]:
+    """Channels none of whose connections could be reached."""
     return [
         _range(audience.channel_id, [event.seq for event in audience.events], "push")
         for audience in audiences
-        if audience.listeners and audience.listeners.keys() <= outcome.failed
+        if audience.listeners and audience.listeners.keys() <= failed
     ]
 
 

@@ -2,11 +2,12 @@
 
 import heapq
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from hashlib import sha256
 from queue import Empty, SimpleQueue
@@ -30,6 +31,10 @@ HANDSHAKE_SECONDS: Final = 10.0
 REVALIDATE_SECONDS: Final = 0.75
 """How often what still waits is looked at again: a removed member hears nothing after 1 s."""
 
+PROBE_SECONDS: Final = 0.5
+"""For the one attempt at a connection that failed before."""
+
+_RECENTLY_SECONDS: Final = 10.0
 _HANDSHAKE_GRACE_SECONDS: Final = 0.25
 _BACKOFF_BASE_SECONDS: Final = 0.05
 _BACKOFF_CAP_SECONDS: Final = 2.0
@@ -50,11 +55,13 @@ class Post:
 
     Attributes:
         connected_at: when the connection was opened, in epoch milliseconds; 0: long ago.
+        is_probe: tried once, after all others: it failed before.
     """
 
     connection_id: str
     frames: tuple[bytes, ...]
     connected_at: int = 0
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,9 @@ class Broadcaster:
         callback_url: `https://…/{stage}`, without a slash at the end.
         session: where credentials and the region come from; by default the environment.
         api: instead of the one built from `callback_url` and `session`.
+        patience_seconds: how long a `send` goes on once no connection takes anything any more,
+            while the API works: it served somebody in this `send`, or within 10 s before. None:
+            to the end of the budget.
     """
 
     def __init__(
@@ -119,7 +129,10 @@ class Broadcaster:
         session: Session | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         api: CallbackApi | None = None,
+        patience_seconds: float | None = None,
     ) -> None:
+        self._patience_seconds = patience_seconds
+        self._served_at = -math.inf
         self._api = api or CallbackApi(callback_url, session=session)
         self._max_in_flight = max_in_flight
         self._threads = ThreadPoolExecutor(max_in_flight, thread_name_prefix="post")
@@ -141,8 +154,13 @@ class Broadcaster:
             deadline=time.monotonic() + budget_seconds,
             max_lanes=self._max_in_flight,
             revalidate=revalidate,
+            patience_seconds=math.inf if self._patience_seconds is None else self._patience_seconds,
+            api_works=time.monotonic() - self._served_at < _RECENTLY_SECONDS,
         )
-        return fan_out.run()
+        outcome = fan_out.run()
+        if outcome.delivered or outcome.gone:
+            self._served_at = time.monotonic()
+        return outcome
 
     def delete_connection(self, connection_id: str) -> bool:
         for attempt in range(_DELETE_ATTEMPTS):
@@ -167,9 +185,7 @@ def one_per_connection(posts: Iterable[Post]) -> dict[str, Post]:
             continue
         earlier = merged.get(post.connection_id)
         merged[post.connection_id] = (
-            post
-            if earlier is None
-            else Post(post.connection_id, earlier.frames + post.frames, post.connected_at)
+            post if earlier is None else replace(post, frames=earlier.frames + post.frames)
         )
     return merged
 
@@ -201,6 +217,7 @@ class _Task:
         position: the first frame not taken yet.
         revision: what the caller wants sent instead, seen by the lane before its next frame.
         unready_since: when the connection first answered as if its handshake still ran.
+        is_tried: whether a lane has begun with it.
     """
 
     post: Post
@@ -209,6 +226,7 @@ class _Task:
     attempts: int = 0
     revision: Post | None = None
     unready_since: float | None = None
+    is_tried: bool = False
 
 
 @dataclass(slots=True)
@@ -241,7 +259,12 @@ class _FanOut:
         deadline: float,
         max_lanes: int,
         revalidate: Revalidate | None,
+        patience_seconds: float,
+        api_works: bool,
     ) -> None:
+        self._patience_seconds = patience_seconds
+        self._api_works = api_works
+        self._progress_at = time.monotonic()
         self._api = api
         self._threads = threads
         self._deadline = deadline
@@ -257,7 +280,7 @@ class _FanOut:
         self._refusals: set[int] = set()
 
     def run(self) -> Outcome:
-        for task in self._tasks.values():
+        for task in sorted(self._tasks.values(), key=lambda task: task.post.is_probe):
             self._digest(task.post)
             self._ready.put(task)
         self._open_lanes(len(self._tasks))
@@ -274,8 +297,12 @@ class _FanOut:
         next_look = time.monotonic() + REVALIDATE_SECONDS
         while self._lanes or self._waiting:
             next_due = self._waiting[0][0] if self._waiting else self._deadline
-            self._collect_reports(until=min(self._deadline, next_due, next_look))
+            self._collect_reports(
+                until=min(self._deadline, next_due, next_look, self._patience_ends())
+            )
             moment = time.monotonic()
+            if self._is_in_vain(moment):
+                self._deadline = min(self._deadline, moment)
             if moment >= self._deadline:
                 for _, _, task in self._waiting:
                     task.state = _State.FAILED
@@ -284,6 +311,19 @@ class _FanOut:
                 self._look_again()
                 next_look = time.monotonic() + REVALIDATE_SECONDS
             self._wake(moment)
+
+    def _patience_ends(self) -> float:
+        """Where the API serves nobody, it is waited for as long as the budget lasts."""
+        return self._progress_at + self._patience_seconds if self._api_works else math.inf
+
+    def _is_in_vain(self, moment: float) -> bool:
+        """Everybody had their chance, and those who are left have not taken anything for long."""
+        return moment >= self._patience_ends() and all(
+            task.is_tried for task in self._tasks.values() if task.state is _State.PENDING
+        )
+
+    def _note_progress(self) -> None:
+        self._progress_at = time.monotonic()
 
     def _collect_reports(self, *, until: float) -> None:
         remaining = until - time.monotonic()
@@ -347,6 +387,9 @@ class _FanOut:
 
     def _attempt(self, task: _Task) -> None:
         """Sends the task's frames from its position on, until one is not taken."""
+        if not task.is_tried:
+            self._note_progress()
+            task.is_tried = True
         while True:
             self._revise(task)
             if task.position == len(task.post.frames):
@@ -362,7 +405,7 @@ class _FanOut:
                     task.post.connection_id,
                     frame,
                     self._digests[frame],
-                    timeout=max(remaining, _MIN_TIMEOUT_SECONDS),
+                    timeout=max(min(remaining, self._patience_with(task)), _MIN_TIMEOUT_SECONDS),
                 )
             except TransportError:
                 self._delay(task)
@@ -371,6 +414,12 @@ class _FanOut:
                 self._settle_refusal(task, status)
                 return
             task.position += 1
+            self._api_works = True
+            self._note_progress()
+
+    def _patience_with(self, task: _Task) -> float:
+        """Seconds to wait for one answer."""
+        return PROBE_SECONDS if task.post.is_probe else self._patience_seconds
 
     def _revise(self, task: _Task) -> None:
         revision, task.revision = task.revision, None
@@ -392,6 +441,7 @@ class _FanOut:
     def _settle_gone(self, task: _Task) -> None:
         if epoch_milliseconds() - task.post.connected_at >= HANDSHAKE_SECONDS * 1_000:
             task.state = _State.GONE
+            self._api_works = True
             return
         moment = time.monotonic()
         if task.unready_since is None:
@@ -402,6 +452,9 @@ class _FanOut:
             self._delay(task)
 
     def _delay(self, task: _Task) -> None:
+        if task.post.is_probe:
+            task.state = _State.FAILED
+            return
         task.attempts += 1
         self._reports.put(_Delayed(task, time.monotonic() + _backoff(task.attempts)))
 
