@@ -71,7 +71,7 @@ def test_a_session_from_handshake_to_disconnect(
     )
     connection = ConnectionsService(storage).require("c1")
     assert connection.channels == {channel_id}
-    assert connection.typing[channel_id].typing is True
+    assert storage.get(Table.CONNECTIONS, keys.typing_key(channel_id, "alice"))["typing"] is True
     assert act({"action": "ping", "heads": True})["heads"] == {channel_id: 1}
     assert act({"action": "read", "channelId": channel_id, "seq": 1})["type"] == "ack"
     assert act({"action": "unsubscribe", "channelId": channel_id})["type"] == "ack"

@@ -257,6 +257,14 @@ class TestTyping:
         told = [frame["typing"] for frame in management_api.frames("c2")]
         assert told == [True, False, True]
 
+    def test_the_same_by_another_connection_of_the_user_is_not_told(
+        self, send: Send, channel: str, open_connection: Open, management_api: ManagementApi
+    ) -> None:
+        open_connection("c1b", "alice")
+        send(self.typing(channel, typing=True))
+        send(self.typing(channel, typing=True), "c1b")
+        assert len(management_api.frames("c2")) == 1
+
     def test_after_2_seconds_the_same_is_told_again(
         self,
         send: Send,
@@ -265,8 +273,10 @@ class TestTyping:
         storage: IRepository,
     ) -> None:
         send(self.typing(channel, typing=True))
-        past = {channel: {"typing": True, "at": int(time.time() * 1000) - 2_000}}
-        storage.update(Table.CONNECTIONS, keys.connection_key("c1"), Update(set={"typing": past}))
+        past = int(time.time() * 1000) - 2_000
+        storage.update(
+            Table.CONNECTIONS, keys.typing_key(channel, "alice"), Update(set={"at": past})
+        )
         send(self.typing(channel, typing=True))
         assert len(management_api.frames("c2")) == 2
 

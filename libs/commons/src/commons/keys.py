@@ -121,5 +121,10 @@ def presence_key(channel_id: str, user_id: str) -> Key:
     return {"channel_id": f"presence#{channel_id}", "sk": user_id}
 
 
+def typing_key(channel_id: str, user_id: str) -> Key:
+    """What the channel was last told of the user's typing."""
+    return {"channel_id": f"typing#{channel_id}", "sk": user_id}
+
+
 def ticket_key(ticket_digest: str) -> Key:
     return {"channel_id": f"ticket#{ticket_digest}", "sk": SOLE}

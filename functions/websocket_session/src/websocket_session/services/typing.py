@@ -5,17 +5,18 @@ from typing import Final
 
 from commons import keys
 from commons.clock import epoch_milliseconds
-from commons.dal import Exists, IRepository, Table, Update
+from commons.dal import Compare, IRepository, Item, NotExists, Table, any_of
 from commons.dynamodb.exceptions import ConditionFailedError
 from commons.realtime import frames
-from commons.schemas.connection import Connection, TypingMark
+from commons.schemas.connection import Connection
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.connections import ConnectionEndedError
 from commons.services.membership import MembershipService
 
 REPEAT_MILLISECONDS: Final = 2_000
 """The same state is passed on again after this; a change at once."""
+
+_ROW_SECONDS: Final = 60
 
 
 class TypingService(BaseService):
@@ -44,18 +45,10 @@ class TypingService(BaseService):
 
         Raises:
             ChannelNotFoundError: no such channel, or the user is no member of it.
-            ConnectionEndedError: the connection was forgotten meanwhile.
         """
         self._membership.open_channel(channel_id, connection.user_id)
-        moment = self._clock()
-        fresh = {
-            channel: mark
-            for channel, mark in connection.typing.items()
-            if moment - mark.at < REPEAT_MILLISECONDS
-        }
-        if channel_id in fresh and fresh[channel_id].typing == typing:
+        if not self._is_news(channel_id, connection.user_id, typing=typing):
             return False
-        self._remember(connection, fresh | {channel_id: TypingMark(typing=typing, at=moment)})
         self._broadcasts.send(
             channel_id,
             frames.typing(channel_id, connection.user_id, active=typing),
@@ -63,13 +56,22 @@ class TypingService(BaseService):
         )
         return True
 
-    def _remember(self, connection: Connection, marks: dict[str, TypingMark]) -> None:
+    def _is_news(self, channel_id: str, user_id: str, *, typing: bool) -> bool:
+        """Of several connections of a user that say the same at once one is passed on."""
+        moment = self._clock()
+        told: Item = {
+            **keys.typing_key(channel_id, user_id),
+            "typing": typing,
+            "at": moment,
+            "ttl": moment // 1000 + _ROW_SECONDS,
+        }
+        news = any_of(
+            NotExists("channel_id"),
+            Compare("typing", "<>", typing),
+            Compare("at", "<=", moment - REPEAT_MILLISECONDS),
+        )
         try:
-            self.repository.update(
-                Table.CONNECTIONS,
-                keys.connection_key(connection.connection_id),
-                Update(set={"typing": {name: mark.model_dump() for name, mark in marks.items()}}),
-                condition=Exists("channel_id"),
-            )
+            self.repository.put(Table.CONNECTIONS, told, condition=news)
         except ConditionFailedError:
-            raise ConnectionEndedError from None
+            return False
+        return True

@@ -2,8 +2,6 @@
 
 from typing import Final, Literal
 
-from pydantic import Field
-
 from commons import keys
 from commons.dal import Item
 from commons.schemas.base import StoredModel
@@ -50,7 +48,6 @@ class Connection(StoredModel):
         expires_at: epoch seconds; the connection counts for nobody from then on.
         connected_at: epoch milliseconds, when the handshake began.
         channels: what it is subscribed to.
-        typing: by channel, the last `typing` frame that was passed on.
     """
 
     connection_id: str
@@ -60,7 +57,6 @@ class Connection(StoredModel):
     expires_at: int
     connected_at: int
     channels: frozenset[str] = frozenset()
-    typing: dict[str, "TypingMark"] = Field(default_factory=dict)
 
     def as_caller(self) -> Caller:
         return Caller(user_id=self.user_id, name=self.name, expires_at=self.token_expires_at)
@@ -85,10 +81,3 @@ class Connection(StoredModel):
             live_since=live_since,
             replaying_since=replaying_since,
         )
-
-
-class TypingMark(StoredModel):
-    """`at` is in epoch milliseconds."""
-
-    typing: bool
-    at: int

@@ -339,7 +339,7 @@ class ConnectionsService(BaseService):
     def _write_new(self, connection: Connection) -> None:
         """Its row and its subscriptions; more than 33 take a second transaction."""
         new: Item = {
-            **connection.model_dump(exclude_none=True, exclude={"channels", "typing"}),
+            **connection.model_dump(exclude_none=True, exclude={"channels"}),
             **keys.connection_key(connection.connection_id),
             "channel_count": 0,
             "ttl": connection.expires_at,
