@@ -1,13 +1,10 @@
 """The agent on the running stack: one end for every question, whatever the model does."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 from statistics import quantiles
 
 import pytest
@@ -258,7 +255,9 @@ def test_a_reply_outlives_the_worker_that_wrote_it(
         alice.post(channel, "[[demo total_ms=8000]] Will you live?")
         socket.wait_for(lambda _frames: len(socket.deltas(channel, 1)) >= 5)
 
-        killed = kill_lambda_workers(local_stack.config.state_dir, "workers_agent-")
+        killed = local_stack.workers_of("workers_agent")
+        for worker in killed:
+            worker.kill()
         end = wait_for_end(socket, channel, 1, 90)
         time.sleep(3)
 
@@ -268,18 +267,3 @@ def test_a_reply_outlives_the_worker_that_wrote_it(
         assert text_of_generation(socket, channel, end) == end["data"]["text"]
         assert len(ends(socket, channel, 1)) == 1
         assert len(alice.events(channel)) == 2
-
-
-def kill_lambda_workers(state_dir: Path, function: str) -> list[int]:
-    """Kills this stack's processes that run a function, as a crash of the function would."""
-    killed = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            try:
-                command = (process / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue  # it ended meanwhile
-            if str(state_dir) in command and f"-lambda-chat-local-{function}" in command:
-                os.kill(int(process.name), signal.SIGKILL)
-                killed.append(int(process.name))
-    return killed

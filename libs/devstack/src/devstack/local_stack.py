@@ -1,9 +1,11 @@
 """Brings the local stack up and takes it down again."""
 
+import contextlib
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
 from devstack import connections, emulator, warm_up
@@ -137,6 +139,20 @@ class LocalStack:
 
     def users(self, outputs: Outputs) -> Users:
         return Users(self._clients, outputs, self.config.state_dir / "password")
+
+    def workers_of(self, function: str) -> list[psutil.Process]:
+        """The emulator's processes that run a function, by its member's name."""
+        record = self._emulator.running()
+        emulator_process = record.find() if record is not None else None
+        if emulator_process is None:
+            return []
+        folder = f"-lambda-chat-{STAGE}-{function}-"
+        workers = []
+        for child in emulator_process.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(folder in argument for argument in child.cmdline()):
+                    workers.append(child)
+        return workers
 
     @property
     def clients(self) -> AwsClients:
