@@ -12,7 +12,7 @@ from commons.dal import DynamoDBRepository, Table
 from workers_agent_dispatcher import handler
 
 if TYPE_CHECKING:
-    from workers_agent_dispatcher.handler import StreamEventRecord
+    from commons.schemas.lambda_events import StreamRecord
 
 CHANNEL = "abcdefghijklmnopqrstuv"
 
@@ -44,10 +44,10 @@ def channel(moto_repository: DynamoDBRepository) -> None:
     )
 
 
-def _record(event_name: str = "INSERT", seq: int = 1) -> "StreamEventRecord":
+def _record(event_name: str = "INSERT", seq: int = 1) -> "StreamRecord":
     # AWS sends more than the handler's type names.
     return cast(
-        "StreamEventRecord",
+        "StreamRecord",
         {
             "eventID": "1",
             "eventName": event_name,

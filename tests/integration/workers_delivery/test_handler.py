@@ -22,7 +22,7 @@ from workers_delivery.handler import lambda_handler
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from workers_delivery.schemas import QueueRecord, StreamRecord
+    from commons.schemas.lambda_events import QueueRecord, StreamRecord
 
 CHANNEL = "abcdefghijklmnopqrstuv"
 OTHER = "zyxwvutsrqponmlkjihgfe"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
 
-    from workers_presence.schemas import QueueRecord, StreamRecord
+    from commons.schemas.lambda_events import QueueRecord, StreamRecord
 
 CHANNEL = "abcdefghijklmnopqrstuv"
 

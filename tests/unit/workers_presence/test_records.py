@@ -1,8 +1,8 @@
 import pytest
 
 from commons.dal.serialisation import serialize_item
+from commons.schemas.lambda_events import StreamChange, StreamRecord
 from workers_presence.records import Change, read_changes
-from workers_presence.schemas import StreamChange, StreamRecord
 
 
 def record(

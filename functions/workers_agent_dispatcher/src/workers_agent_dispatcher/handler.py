@@ -1,10 +1,11 @@
 """Stream records of the log and of new generations, to the agent's queue."""
 
 from functools import cache
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
 from commons.dal import deserialize
 from commons.observability import log, metrics, tracer
+from commons.schemas import lambda_events
 from workers_agent_dispatcher.queue import SqsQueue
 from workers_agent_dispatcher.schemas import StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
@@ -12,31 +13,6 @@ from workers_agent_dispatcher.settings import DispatcherSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-type Image = dict[str, dict[str, object]]
-
-
-class StreamChange(TypedDict):
-    Keys: Image
-    SequenceNumber: str
-    NewImage: NotRequired[Image]
-
-
-class StreamEventRecord(TypedDict):
-    eventName: str
-    dynamodb: StreamChange
-
-
-class StreamEvent(TypedDict):
-    Records: list[StreamEventRecord]
-
-
-class BatchItemFailure(TypedDict):
-    itemIdentifier: str
-
-
-class BatchResponse(TypedDict):
-    batchItemFailures: list[BatchItemFailure]
 
 
 @cache
@@ -48,19 +24,23 @@ def dispatch_service() -> DispatchService:
 @metrics.log_metrics
 @log.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
-def lambda_handler(event: StreamEvent, _context: "LambdaContext") -> BatchResponse:
+def lambda_handler(
+    event: lambda_events.StreamEvent, _context: "LambdaContext"
+) -> lambda_events.BatchResponse:
     records = [read_record(record) for record in event["Records"] if is_insert(record)]
     undone = dispatch_service().dispatch(records)
-    failures: list[BatchItemFailure] = [] if undone is None else [{"itemIdentifier": undone}]
+    failures: list[lambda_events.BatchItemFailure] = (
+        [] if undone is None else [{"itemIdentifier": undone}]
+    )
     return {"batchItemFailures": failures}
 
 
-def is_insert(record: StreamEventRecord) -> bool:
+def is_insert(record: lambda_events.StreamRecord) -> bool:
     """Redaction and heartbeats change items; only what is new can be a question."""
     return record["eventName"] == "INSERT" and "NewImage" in record["dynamodb"]
 
 
-def read_record(record: StreamEventRecord) -> StreamRecord:
+def read_record(record: lambda_events.StreamRecord) -> StreamRecord:
     """The record, its image as the repository would return it."""
     change = record["dynamodb"]
     image = deserialize(change["NewImage"])

@@ -5,12 +5,8 @@ from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
 from commons.realtime.broadcaster import Broadcaster
+from commons.schemas.lambda_events import BatchResponse, WorkerEvent, is_queue_event
 from workers_delivery.parking import SqsParking
-from workers_delivery.schemas import (
-    BatchResponse,
-    WorkerEvent,
-    is_queue_event,
-)
 from workers_delivery.services.batches import BatchService
 from workers_delivery.services.delivery import PATIENCE_SECONDS, DeliveryService
 from workers_delivery.settings import DeliverySettings

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
 from commons.realtime.broadcaster import Broadcaster
+from commons.schemas.lambda_events import BatchResponse, WorkerEvent, is_queue_event
 from workers_presence.departures import SqsDepartures
-from workers_presence.schemas import BatchResponse, WorkerEvent, is_queue_event
 from workers_presence.services.batches import BatchService
 from workers_presence.services.presence import PresenceService
 from workers_presence.settings import PresenceSettings

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from commons.dal import deserialize
-from workers_presence.schemas import StreamRecord
+from commons.schemas.lambda_events import StreamRecord
 
 
 @dataclass(slots=True)

@@ -7,10 +7,11 @@ from pydantic import ValidationError
 from commons.dal import IRepository
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log
+from commons.schemas.lambda_events import QueueRecord, StreamRecord
 from commons.services.base import BaseService
 from workers_delivery.parking import IParking, ParkingUnavailableError
 from workers_delivery.records import Batch, read_batch
-from workers_delivery.schemas import ParkedRange, QueueRecord, StreamRecord
+from workers_delivery.schemas import ParkedRange
 from workers_delivery.services.delivery import DeliveryService
 
 

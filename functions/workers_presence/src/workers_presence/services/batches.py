@@ -7,9 +7,10 @@ from pydantic import ValidationError
 from commons.dal import IRepository
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log
+from commons.schemas.lambda_events import QueueRecord, StreamRecord
 from commons.services.base import BaseService
 from workers_presence.records import read_changes
-from workers_presence.schemas import Departure, QueueRecord, StreamRecord
+from workers_presence.schemas import Departure
 from workers_presence.services.presence import PresenceService
 
 
