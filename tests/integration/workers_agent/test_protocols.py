@@ -15,7 +15,7 @@ from workers_agent.pace import Pace
 from workers_agent.providers import build_model
 from workers_agent.settings import AgentSettings
 
-PACE = Pace(look=0.05, idle=0.6, total=20.0, first_backoff=0.02, last_deltas=0.5)
+PACE = Pace(look=0.05, idle=2.5, total=20.0, first_backoff=0.02, last_deltas=0.5)
 
 
 @pytest.fixture(params=["bedrock", "openai"])
@@ -28,7 +28,7 @@ def model(request: pytest.FixtureRequest, model_url: str) -> IModel:
             allowed_models="default-model,another",
             model_provider=request.param,
             model_url=f"{model_url}/v1",
-            model_idle_timeout=1.5,
+            model_idle_timeout=4.0,
         )
         return build_model(settings)
 
