@@ -532,7 +532,7 @@ def test_who_was_removed_while_another_channel_was_read_gets_nothing(
     def gather_slowly(*args: Any) -> Audience:
         audience = gather(*args)
         world.connections.remove_user("C", "bob")
-        time.sleep(0.3)
+        time.sleep(0.5)
         return audience
 
     monkeypatch.setattr(AudienceService, "gather", gather_slowly)

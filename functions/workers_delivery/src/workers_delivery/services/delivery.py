@@ -45,7 +45,7 @@ TIDY_SECONDS: Final = 8.0
 LAST_FRAMES_SECONDS: Final = 1.0
 """What was being sent as a subscription ended has arrived by then (CONTRACT, section 3)."""
 
-FRESH_SECONDS: Final = 0.25
+FRESH_SECONDS: Final = 0.4
 """Who listens is asked again where it was read longer ago than this when the frames leave: a
 thousand subscriptions are read in less, and asking again costs the same once more."""
 
@@ -78,6 +78,7 @@ class DeliveryService(BaseService):
     Args:
         broadcaster: how frames reach connections.
         last_frames_seconds: how long `unsubscribed` waits for what others were sending.
+        fresh_seconds: past that, who listens is asked again before the frames leave.
         clock: seconds that never go back.
     """
 
@@ -87,6 +88,7 @@ class DeliveryService(BaseService):
         *,
         broadcaster: IBroadcaster,
         last_frames_seconds: float = LAST_FRAMES_SECONDS,
+        fresh_seconds: float = FRESH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(repository)
@@ -94,6 +96,7 @@ class DeliveryService(BaseService):
         self._reached_at = -math.inf
         self._troubles = Troubles(clock)
         self._last_frames_seconds = last_frames_seconds
+        self._fresh_seconds = fresh_seconds
         self._broadcaster = broadcaster
         self._connections = ConnectionsService(self.repository)
         self._log = LogService(self.repository)
@@ -199,7 +202,7 @@ class DeliveryService(BaseService):
 
         A channel that took long to read holds back the batch: the others are asked again.
         """
-        freshly = time.monotonic() - FRESH_SECONDS
+        freshly = time.monotonic() - self._fresh_seconds
         stale = [audience for audience in audiences if audience.read_at < freshly]
         fresh = [audience for audience in audiences if audience.read_at >= freshly]
         listeners: dict[str, list[Listener]] = defaultdict(list)
