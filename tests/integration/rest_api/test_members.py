@@ -143,6 +143,30 @@ def test_removal_ends_subscriptions_and_says_so(
     assert broadcaster.frames_to(of_alice) == []
 
 
+def test_unsubscribed_waits_for_the_frames_that_others_were_sending(
+    alice: Client,
+    repository: InMemoryRepository,
+    broadcaster: RecordingBroadcaster,
+    listen: Listen,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel = alice.new_channel("bob")
+    of_bob = listen("bob", channel)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        assert ConnectionsService(repository).subscriptions(channel) == []
+        assert broadcaster.frames_to(of_bob) == []
+
+    monkeypatch.setattr("rest_api.services.subscriptions.time.sleep", wait)
+
+    remove(alice, channel, "bob")
+
+    assert waited == [1.0]
+    assert [frame["type"] for frame in broadcaster.frames_to(of_bob)] == ["unsubscribed"]
+
+
 def test_a_removal_that_crashed_half_way_is_finished_by_the_next_call(
     alice: Client,
     repository: InMemoryRepository,
