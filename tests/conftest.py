@@ -11,9 +11,10 @@ import boto3
 import pytest
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no stubs
+from tests.doubles.repository import InMemoryRepository
 
 from commons import aws as aws_clients
-from commons.dal import DynamoDBRepository, InMemoryRepository, Table
+from commons.dal import DynamoDBRepository, Table
 from commons.observability import metrics
 from commons.services import base
 

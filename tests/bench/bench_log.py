@@ -20,17 +20,18 @@ from moto import mock_aws
 from tests import conftest
 from tests.bench import report
 from tests.bench.capacity import CapacityMeter, Cost
+from tests.doubles.repository import InMemoryRepository
 
 from commons.clock import epoch_seconds
-from commons.dal import DynamoDBRepository, InMemoryRepository, IRepository, Table
+from commons.dal import DynamoDBRepository, IRepository, Table
 from commons.dal.serialisation import serialize_item
 from commons.observability import metrics
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
+from commons.records.connection import Subscription
 from commons.schemas.caller import Caller
-from commons.schemas.connection import Subscription
 from commons.schemas.message import PostMessage
 from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
 from commons.services.read_marks import ReadMarksService
 from rest_api.cursors import CursorCodec
@@ -130,7 +131,7 @@ class Deployment:
 
     def warm(self) -> DynamoDBRepository:
         repository = self.cold()
-        LogService(repository).head(self.channel_id)
+        EventLogService(repository).head(self.channel_id)
         return repository
 
     def _seed(self, scale: Scale) -> str:
@@ -275,7 +276,7 @@ def read_events(at: Deployment) -> Work:
 
 def read_new_events(at: Deployment) -> Work:
     pages = reading(at)
-    head = LogService(at.warm()).head(at.channel_id)
+    head = EventLogService(at.warm()).head(at.channel_id)
     return lambda: pages.events(at.channel_id, ALICE, EventsQuery(after=head - 3, limit=PAGE))
 
 
@@ -327,7 +328,7 @@ def deliver(at: Deployment) -> Work:
     # moto takes its time over a thousand subscriptions, in Python: what is counted is the
     # usual delivery, not the second look after an unusually slow one.
     delivery = DeliveryService(at.warm(), broadcaster=CountingBroadcaster(), fresh_seconds=math.inf)
-    page = LogService(at.warm()).read(at.channel_id, after=0, limit=1)
+    page = EventLogService(at.warm()).read(at.channel_id, after=0, limit=1)
     return lambda: delivery.deliver({at.channel_id: {event.seq: event for event in page.items}})
 
 

@@ -15,8 +15,9 @@ from math import ceil
 from threading import Lock
 from typing import TYPE_CHECKING, Final, cast
 
+from tests.doubles.sizes import READ_UNIT_BYTES, WRITE_UNIT_BYTES, item_size
+
 from commons.dal import INDEX_ATTRIBUTES, INDEX_KEYS, TABLE_KEYS, Item, Table, deserialize
-from commons.dal.sizes import READ_UNIT_BYTES, WRITE_UNIT_BYTES, item_size
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel

@@ -8,9 +8,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Key, Page, Query, Table, Write
+from commons.dal import Item, Key, Page, Query, Table, Write
 from commons.dal.interface import Condition
 from commons.ids import new_channel_id
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
@@ -18,7 +19,7 @@ from commons.schemas.caller import Caller
 from commons.schemas.event import Event
 from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
 from websocket_session.services.replay import ReplayService
 from workers_delivery.services.delivery import DeliveryService
@@ -113,7 +114,7 @@ class House:
         self.channel_id = new_channel_id()
         self.socket = Socket()
         self.messages = MessagesService(self.repository)
-        self.log = LogService(self.repository)
+        self.log = EventLogService(self.repository)
         self.connections = ConnectionsService(self.repository)
         self.delivery = DeliveryService(self.repository, broadcaster=self.socket)
         self.replay = ReplayService(self.repository, broadcaster=self.socket)

@@ -14,34 +14,27 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import (
-    InMemoryRepository,
-    IRepository,
-    PutWrite,
-    Query,
-    SortPrefix,
-    Table,
-    Write,
-)
+from commons.dal import IRepository, PutWrite, Query, SortPrefix, Table, Write
 from commons.errors import ChatError
 from commons.observability import metrics
 from commons.realtime.broadcaster import Broadcaster
-from commons.schemas.caller import Caller
-from commons.schemas.event import Role
-from commons.schemas.message import PostMessage
-from commons.services import log as log_module
-from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.history import HistoryService
-from commons.services.log import LogService
-from commons.services.membership import (
-    AgentSettings,
+from commons.records.channel import (
+    AgentRecord,
     ChannelRecord,
     MemberRecord,
     channel_from_item,
     member_from_item,
 )
+from commons.schemas.caller import Caller
+from commons.schemas.event import Role
+from commons.schemas.message import PostMessage
+from commons.services import event_log as log_module
+from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.event_log import EventLogService
+from commons.services.history import HistoryService
 from commons.services.messages import MessagesService
 from commons.services.read_marks import ReadMarksService
 from rest_api.services.deletions import DeletionsService
@@ -138,7 +131,7 @@ class Process:
 
 def stored(repository: IRepository) -> ChannelModel:
     """The channel as a reader finds it."""
-    log, history = LogService(repository), HistoryService(repository)
+    log, history = EventLogService(repository), HistoryService(repository)
     events: list[Logged] = []
     while True:
         page = log.read(CHANNEL, after=len(events), limit=3)
@@ -197,7 +190,7 @@ def create_channel(repository: IRepository, model: ChannelModel) -> None:
         name="Channel 1",
         created_at=created_at,
         created_by=owners[0],
-        agent=AgentSettings(mode="off", model_id="none"),
+        agent=AgentRecord(mode="off", model_id="none"),
         member_count=len(model.members),
         owner_count=len(owners),
     )

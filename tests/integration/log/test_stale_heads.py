@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, IRepository, PutWrite, Table, Write
+from commons.dal import IRepository, PutWrite, Table, Write
 from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
 from rest_api.services.deletions import DeletionsService
 from rest_api.services.edits import EditsService
@@ -71,7 +72,7 @@ def test_the_message_after_the_remembered_head_can_be_deleted(
 
     DeletionsService(repository).delete(CHANNEL, ALICE, posted_elsewhere)
 
-    page = LogService(repository).read(CHANNEL, after=0, limit=10)
+    page = EventLogService(repository).read(CHANNEL, after=0, limit=10)
     assert [event.type for event in page.items] == [
         "message.created",
         "message.created",
@@ -90,5 +91,5 @@ def test_a_message_whose_edit_is_after_the_remembered_head_can_be_deleted(
 
     DeletionsService(repository).delete(CHANNEL, ALICE, posted)
 
-    assert LogService(repository).head(CHANNEL) == 3
+    assert EventLogService(repository).head(CHANNEL) == 3
     assert "second" not in repr(repository.all_items(Table.CHAT_EVENTS))

@@ -5,9 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tests.doubles.repository import InMemoryRepository
+
 from commons.dal import (
     Condition,
-    InMemoryRepository,
     IRepository,
     Item,
     Key,

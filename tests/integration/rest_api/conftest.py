@@ -1,10 +1,11 @@
 from collections.abc import Callable
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 
 from commons.clock import epoch_milliseconds
-from commons.dal import DynamoDBRepository, InMemoryRepository, IRepository
+from commons.dal import DynamoDBRepository, IRepository
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
 from rest_api.app import RestApi

@@ -1,10 +1,11 @@
 """Channels: creation, settings, lists, deletion."""
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 from tests.integration.rest_api.conftest import Listen
 
-from commons.dal import InMemoryRepository, Query, Table
+from commons.dal import Query, Table
 from commons.services.connections import ConnectionsService
 
 

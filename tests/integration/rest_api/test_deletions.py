@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 
 from commons import keys
-from commons.dal import InMemoryRepository, IRepository, Query, Table
+from commons.dal import IRepository, Query, Table
 
 SECRET = "the secret words"
 

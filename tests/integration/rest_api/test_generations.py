@@ -1,12 +1,13 @@
 """Asking the agent again, and telling it to stop."""
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 
 from commons import keys
-from commons.dal import InMemoryRepository, Table
+from commons.dal import Table
 from commons.schemas.event import MessageCreatedData, Sender
-from commons.services.log import Draft, LogService
+from commons.services.event_log import Draft, EventLogService
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def answered(alice: Client, repository: InMemoryRepository) -> str:
     """A channel with a question (1) and the agent's reply (2)."""
     channel = alice.new_channel("bob")
     alice.say(channel, "a question")
-    LogService(repository).append(
+    EventLogService(repository).append(
         channel,
         lambda: Draft(
             type="message.created",

@@ -7,11 +7,12 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, walk
 from tests.integration.rest_api.conftest import MakeApi
 
 from commons.clock import now
-from commons.dal import InMemoryRepository, IRepository, Page, Query
+from commons.dal import IRepository, Page, Query
 from commons.services import history
 
 CALLS = ("get", "find", "batch_get", "query", "put", "update", "delete", "transact")

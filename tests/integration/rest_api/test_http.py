@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Answer, Client, proxy_event
 from tests.integration.rest_api.conftest import MakeApi
 
-from commons.dal import InMemoryRepository
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.services.messages import MessagesService
 from rest_api.description.__main__ import PATH

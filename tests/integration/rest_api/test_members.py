@@ -1,11 +1,12 @@
 """Members: roles, limits, and that a channel always has an owner."""
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 from tests.integration.rest_api.conftest import Listen
 
 from commons import keys
-from commons.dal import InMemoryRepository, Table, Update
+from commons.dal import Table, Update
 from commons.services.connections import ConnectionsService
 
 

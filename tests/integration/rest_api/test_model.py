@@ -11,11 +11,12 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Answer, Client, RecordingBroadcaster
 
-from commons.dal import InMemoryRepository, IRepository, Query, Table
+from commons.dal import IRepository, Query, Table
 from commons.observability import log, metrics
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from rest_api.app import RestApi
 from rest_api.composition import build_services
 from rest_api.settings import Settings
@@ -171,7 +172,7 @@ class LogMachine(RuleBasedStateMachine):
         return answer
 
     def take_over(self) -> list[Event]:
-        page = LogService(self.memory).read(self.channel, after=len(self.events), limit=100)
+        page = EventLogService(self.memory).read(self.channel, after=len(self.events), limit=100)
         appended = [event.to_wire() for event in page.items]
         for event in appended:
             assert event["seq"] == len(self.events) + 1

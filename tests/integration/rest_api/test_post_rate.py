@@ -1,9 +1,8 @@
 """PostRate: posts a second a user, by whatever channel."""
 
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 from tests.integration.rest_api.conftest import MakeApi
-
-from commons.dal import InMemoryRepository
 
 
 def posts(client: Client, channel: str, count: int) -> list[int]:

@@ -1,9 +1,9 @@
 """Presence: who has a live subscription, right at once."""
 
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 from tests.integration.rest_api.conftest import Listen
 
-from commons.dal import InMemoryRepository
 from commons.services.connections import ConnectionsService
 
 

@@ -6,14 +6,15 @@ from functools import partial
 from threading import Barrier
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Table, Update, Write
+from commons.dal import Table, Update, Write
 from commons.errors import ChatError, ConflictError, NotFoundError
 from commons.schemas.caller import Caller
 from commons.schemas.event import Role
 from commons.schemas.message import PostMessage
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from rest_api.composition import Services
 from rest_api.schemas import CreateChannel, UpdateChannel
 
@@ -205,7 +206,7 @@ def test_nobody_posts_after_the_event_of_their_removal(
             ]
         )
 
-        page = LogService(services.messages.repository).read(channel, after=0, limit=100)
+        page = EventLogService(services.messages.repository).read(channel, after=0, limit=100)
         types = [event.type for event in page.items]
         assert types[-1] == "member.left"
         assert [event.seq for event in page.items] == list(range(1, len(types) + 1))
@@ -226,7 +227,7 @@ def test_an_edit_and_the_deletion_at_once_leave_no_text(
             ]
         )
 
-        page = LogService(services.messages.repository).read(channel, after=0, limit=100)
+        page = EventLogService(services.messages.repository).read(channel, after=0, limit=100)
         assert "secret" not in page.to_json()
         assert services.reading.message(channel, alice, 1).text == ""
 

@@ -3,10 +3,12 @@
 from urllib.parse import quote
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 
-from commons.dal import InMemoryRepository, Table
-from commons.services.history import HistoryService, Reaction
+from commons.dal import Table
+from commons.records.message_state import Reaction
+from commons.services.history import HistoryService
 
 
 def reactions(client: Client, channel: str, seq: int = 1) -> dict[str, list[str]]:

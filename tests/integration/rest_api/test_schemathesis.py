@@ -14,12 +14,12 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 from tests.integration.rest_api.wsgi import application
 
-from commons.dal import InMemoryRepository
 from commons.schemas.event import MessageCreatedData, Sender
-from commons.services.log import Draft, LogService
+from commons.services.event_log import Draft, EventLogService
 from rest_api.app import RestApi
 from rest_api.composition import build_services
 from rest_api.description.examples import CHANNEL_ID
@@ -57,7 +57,7 @@ def _prepared_api() -> RestApi:
         patch.setattr("rest_api.services.channels.new_channel_id", lambda: CHANNEL_ID)
         alice.new_channel("bob")
     alice.say(CHANNEL_ID, "a question", metadata={"k": 1})
-    LogService(repository).append(
+    EventLogService(repository).append(
         CHANNEL_ID,
         lambda: Draft(
             type="message.created",

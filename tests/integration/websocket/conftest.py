@@ -4,17 +4,11 @@ from types import ModuleType
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.websocket.gateway import ManagementApi, served_management_api
 
 from commons import keys
-from commons.dal import (
-    DynamoDBRepository,
-    InMemoryRepository,
-    IRepository,
-    Item,
-    Query,
-    Table,
-)
+from commons.dal import DynamoDBRepository, IRepository, Item, Query, Table
 from commons.ids import new_channel_id
 from commons.schemas.caller import Caller
 from commons.services import base

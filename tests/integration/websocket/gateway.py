@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Literal
 
-from commons.realtime.edge import SocketEvent, SocketResponse
+from commons.websocket.frame_handler import SocketEvent, SocketResponse
 
 type Frame = dict[str, Any]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.integration.websocket.conftest import Join, Open
 from tests.integration.websocket.gateway import error_of, frame_of, message_event
 
-from commons.realtime.edge import SocketResponse
+from commons.websocket.frame_handler import SocketResponse
 from websocket_sendmessage import handler as sendmessage_handler
 from websocket_session import handler as session_handler
 

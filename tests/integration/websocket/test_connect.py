@@ -20,10 +20,10 @@ from tests.integration.websocket.gateway import (
 
 from commons.dal import IRepository, Item
 from commons.ids import new_channel_id
-from commons.realtime.edge import SocketResponse
 from commons.schemas.caller import Caller
 from commons.services.connections import MAX_CONNECTIONS, ConnectionsService
 from commons.services.tickets import TicketsService
+from commons.websocket.frame_handler import SocketResponse
 from websocket_connect import handler
 
 type Connect = Callable[..., int]

@@ -16,7 +16,7 @@ from tests.integration.websocket.gateway import (
 
 from commons import keys
 from commons.dal import IRepository, Table, Update
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from websocket_sendmessage import handler
 
 type Send = Callable[..., Any]
@@ -50,7 +50,7 @@ def test_a_message_is_acknowledged_with_its_number(
         "seq": 1,
         "duplicate": False,
     }
-    event = LogService(storage).get(channel_id, 1)
+    event = EventLogService(storage).get(channel_id, 1)
     assert (event.sender.id, event.sender.name) == ("alice", "Alice")
 
 
@@ -112,7 +112,7 @@ def test_16000_characters_are_taken_as_they_came(
 ) -> None:
     text = "é" * 15_998 + "\n\t"
     frame_of(send(frame | {"text": text}))
-    assert getattr(LogService(storage).get(channel_id, 1).data, "text", None) == text
+    assert getattr(EventLogService(storage).get(channel_id, 1).data, "text", None) == text
 
 
 def test_a_frame_of_32_kb_is_taken_and_one_byte_more_is_not(send: Send, frame: Frame) -> None:
@@ -139,7 +139,7 @@ def test_a_connection_whose_token_has_ended_is_closed_and_sent_nothing(
     assert send(frame) == {"statusCode": 200}
     assert send("no JSON") == {"statusCode": 200}
     assert management_api.closed == ["c1", "c1"]
-    assert LogService(storage).head(channel_id) == 0
+    assert EventLogService(storage).head(channel_id) == 0
 
 
 def test_a_connection_that_nobody_registered_is_closed(

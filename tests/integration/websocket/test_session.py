@@ -18,11 +18,11 @@ from tests.integration.websocket.gateway import (
 from commons import keys
 from commons.dal import IRepository, Item, Table, Update
 from commons.errors import UnauthenticatedError
-from commons.realtime.edge import SocketEvent, SocketResponse
 from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
 from commons.services.messages import MessagesService
+from commons.websocket.frame_handler import SocketEvent, SocketResponse
 from websocket_session import handler
 
 type Send = Callable[..., SocketResponse]

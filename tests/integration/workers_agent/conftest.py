@@ -16,11 +16,11 @@ from tests.integration.workers_agent.queues import Queues, deploy_queues
 from commons import keys
 from commons.dal import DynamoDBRepository, Item, Table
 from commons.ids import new_channel_id
+from commons.records.connection import Subscription
 from commons.schemas.caller import Caller
-from commons.schemas.connection import Subscription
 from commons.schemas.event import AgentFailed, Event, MessageCreated
 from commons.schemas.message import PostMessage
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
 from devstack.demo_model.background import demo_model
 from workers_agent import handler
@@ -73,9 +73,9 @@ class Room:
         self.channel_id = new_channel_id()
         self.model = ModelControl(model_url)
         self.repository = repository
-        self.log = LogService(repository)
+        self.event_log = EventLogService(repository)
         self.connection_id = f"connection-{self.channel_id}"
-        self._messages = MessagesService(repository, log=self.log)
+        self._messages = MessagesService(repository, event_log=self.event_log)
         self._management_api = management_api
         self._context = context
         self._join("alice")
@@ -152,7 +152,7 @@ class Room:
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def events(self) -> list[Event]:
-        return self.log.read(self.channel_id, after=0, limit=100).items
+        return self.event_log.read(self.channel_id, after=0, limit=100).items
 
     def replies(self) -> list[MessageCreated]:
         return [

@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.workers_agent.model_control import Behaviour, ModelControl
 from tests.unit.workers_agent.conftest import Room, delivery
 
-from commons.dal import InMemoryRepository
 from commons.schemas.event import FailureReason
 from devstack.demo_model.stage import ERROR_MARK
 from workers_agent.model import IModel
 from workers_agent.pace import Pace
 from workers_agent.providers import build_model
-from workers_agent.settings import AgentSettings
+from workers_agent.settings import AgentWorkerSettings
 
 PACE = Pace(look=0.05, idle=2.5, total=20.0, first_backoff=0.02, last_deltas=0.5)
 
@@ -22,7 +22,7 @@ PACE = Pace(look=0.05, idle=2.5, total=20.0, first_backoff=0.02, last_deltas=0.5
 def model(request: pytest.FixtureRequest, model_url: str) -> IModel:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", model_url)
-        settings = AgentSettings(
+        settings = AgentWorkerSettings(
             agent_queue_url="unused",
             websocket_callback_url="unused",
             allowed_models="default-model,another",

@@ -16,7 +16,7 @@ from commons.observability import log as logger
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageCreatedData, Sender
 from commons.services.connections import ConnectionsService
-from commons.services.log import Draft, LogService
+from commons.services.event_log import Draft, EventLogService
 from workers_delivery.handler import lambda_handler
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Channel:
 
     def say(self, text: str) -> "StreamRecord":
         """Appends a message; returns the record that the stream hands over."""
-        event = LogService(self._repository).append(
+        event = EventLogService(self._repository).append(
             self._id,
             lambda: Draft(
                 type="message.created",

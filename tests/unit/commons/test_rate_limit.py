@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
-from commons.dal import InMemoryRepository
 from commons.errors import TooManyRequestsError
 from commons.services.rate_limit import PostRateService
 

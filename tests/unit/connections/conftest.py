@@ -3,11 +3,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import Item, Query, Table
-from commons.dal.memory import InMemoryRepository
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
 

@@ -1,6 +1,6 @@
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
-from commons.dal.memory import InMemoryRepository
 from commons.errors import (
     ChannelNotFoundError,
     InvalidRequestError,

@@ -1,12 +1,12 @@
 from collections.abc import Sequence
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Table, Update, Write
-from commons.dal.memory import InMemoryRepository
 from commons.errors import ChannelNotFoundError, ConflictError
-from commons.schemas.connection import Connection, SubscriptionState
+from commons.records.connection import Connection, SubscriptionState
 from commons.services.connections import ConnectionEndedError, ConnectionsService
 
 from .conftest import CHANNEL, Clock, Join, caller, minutes_ago, partition, traces

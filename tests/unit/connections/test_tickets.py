@@ -2,10 +2,10 @@ import threading
 import time
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Query, Table
-from commons.dal.memory import InMemoryRepository
 from commons.errors import UnauthenticatedError
 from commons.schemas.caller import Caller
 from commons.services.tickets import TICKET_SECONDS, TicketsService, _digest

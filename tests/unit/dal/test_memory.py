@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons.dal import (
     Compare,
     ConditionCheck,
     Exists,
-    InMemoryRepository,
     Item,
     NotExists,
     PutWrite,

@@ -1,10 +1,10 @@
 import json
 
 import pytest
+from tests.doubles.sizes import item_size
 
 from commons.dal import deserialize
 from commons.dal.serialisation import serialize_item
-from commons.dal.sizes import item_size
 
 
 def test_an_image_of_a_stream_record_is_read_as_services_see_items() -> None:

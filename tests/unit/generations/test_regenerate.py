@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Table
+from commons.dal import Item, Table
 from commons.errors import (
     ChannelNotFoundError,
     ConflictError,
@@ -13,8 +14,8 @@ from commons.errors import (
     MessageNotFoundError,
 )
 from commons.schemas.event import MessageCreatedData, Sender
+from commons.services.event_log import Draft, EventLogService
 from commons.services.generations import GenerationsService, Regeneration
-from commons.services.log import Draft, LogService
 
 CHANNEL = "channel-1"
 ALICE = Sender(id="alice", kind="user")
@@ -53,7 +54,7 @@ def _mode(repository: InMemoryRepository, mode: str) -> None:
 
 @pytest.fixture
 def append(repository: InMemoryRepository) -> Append:
-    log = LogService(repository)
+    log = EventLogService(repository)
 
     def append(sender: Sender, **data: object) -> int:
         created = MessageCreatedData.model_validate({"text": "text", **data})

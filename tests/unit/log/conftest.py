@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Table
-from commons.dal.memory import InMemoryRepository
 from commons.schemas.caller import Caller
 
 CHANNEL = "channel-1"

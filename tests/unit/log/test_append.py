@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Compare, Exists, Item, PutWrite, Table, UpdateWrite, Write
 from commons.dal.interface import Condition, Update
-from commons.dal.memory import InMemoryRepository
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import ChannelNotFoundError, MessageNotFoundError
 from commons.schemas.event import (
@@ -18,8 +18,8 @@ from commons.schemas.event import (
     MessageCreatedData,
     Sender,
 )
-from commons.services import log as log_module
-from commons.services.log import Draft, LogService, event_from_item
+from commons.services import event_log as log_module
+from commons.services.event_log import Draft, EventLogService, event_from_item
 
 CHANNEL = "channel-1"
 ALICE = Sender(id="alice", name="Alice", kind="user")
@@ -29,8 +29,8 @@ def message(text: str = "hello") -> Draft:
     return Draft(type="message.created", sender=ALICE, data=MessageCreatedData(text=text))
 
 
-def seqs(log: LogService) -> list[int]:
-    return [event.seq for event in log.read(CHANNEL, after=0, limit=100).items]
+def seqs(event_log: EventLogService) -> list[int]:
+    return [event.seq for event in event_log.read(CHANNEL, after=0, limit=100).items]
 
 
 class LosesTheAnswer(InMemoryRepository):
@@ -42,7 +42,7 @@ class LosesTheAnswer(InMemoryRepository):
 
 
 def test_events_are_numbered_from_one(repository: InMemoryRepository) -> None:
-    log = LogService(repository)
+    log = EventLogService(repository)
 
     appended = [log.append(CHANNEL, message).seq for _ in range(3)]
 
@@ -52,7 +52,7 @@ def test_events_are_numbered_from_one(repository: InMemoryRepository) -> None:
 
 def test_an_event_comes_back_as_it_was_appended(repository: InMemoryRepository) -> None:
     data = MessageCreatedData(text="naïve 🦜", metadata={"x": 1.0, "deep": [None, {"y": "é"}]})
-    log = LogService(repository)
+    log = EventLogService(repository)
 
     event = log.append(CHANNEL, lambda: Draft(type="message.created", sender=ALICE, data=data))
 
@@ -63,7 +63,7 @@ def test_an_event_comes_back_as_it_was_appended(repository: InMemoryRepository) 
 
 
 def test_what_a_newer_writer_stored_is_ignored(repository: InMemoryRepository) -> None:
-    LogService(repository).append(CHANNEL, message)
+    EventLogService(repository).append(CHANNEL, message)
     item = repository.get(Table.CHAT_EVENTS, keys.event_key(CHANNEL, 1))
     data = item["data"]
     assert isinstance(data, dict)
@@ -76,7 +76,7 @@ def test_what_a_newer_writer_stored_is_ignored(repository: InMemoryRepository) -
 def test_writers_that_know_an_old_head_still_append_after_each_other(
     repository: InMemoryRepository,
 ) -> None:
-    writers = [LogService(repository) for _ in range(8)]
+    writers = [EventLogService(repository) for _ in range(8)]
     for writer in writers:
         writer.append(CHANNEL, message)
 
@@ -88,7 +88,7 @@ def test_writers_that_know_an_old_head_still_append_after_each_other(
 
 
 def test_a_writer_that_meets_its_own_write_appends_once() -> None:
-    log = LogService(LosesTheAnswer())
+    log = EventLogService(LosesTheAnswer())
 
     event = log.append(CHANNEL, message)
 
@@ -97,7 +97,7 @@ def test_a_writer_that_meets_its_own_write_appends_once() -> None:
 
 
 def test_a_late_writer_of_a_deleted_channel_is_refused(repository: InMemoryRepository) -> None:
-    log = LogService(repository)
+    log = EventLogService(repository)
     log.append(CHANNEL, message)
 
     def delete_meanwhile() -> Draft:
@@ -113,13 +113,13 @@ def test_a_cold_writer_of_a_deleted_channel_is_refused(repository: InMemoryRepos
     _append_behind(repository, 1, "channel.deleted", ChannelDeletedData())
 
     with pytest.raises(ChannelNotFoundError):
-        LogService(repository).append(CHANNEL, message)
+        EventLogService(repository).append(CHANNEL, message)
 
 
 def test_authorisation_is_asked_again_when_membership_changed_on_the_way(
     repository: InMemoryRepository,
 ) -> None:
-    log = LogService(repository)
+    log = EventLogService(repository)
     log.append(CHANNEL, message)
     asked = 0
 
@@ -140,7 +140,7 @@ def test_companion_writes_land_with_the_event_or_not_at_all(
     repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_module, "APPEND_BUDGET_SECONDS", 0.1)
-    log = LogService(repository)
+    log = EventLogService(repository)
     row = keys.channel_key(CHANNEL)
 
     def count(seq: int) -> Sequence[Write]:
@@ -163,7 +163,7 @@ def test_companion_writes_land_with_the_event_or_not_at_all(
 def test_a_rejected_companion_is_prepared_anew_on_the_current_state(
     repository: InMemoryRepository,
 ) -> None:
-    log = LogService(repository)
+    log = EventLogService(repository)
     row = keys.channel_key(CHANNEL)
     repository.put(Table.CHANNELS, {**row, "version": 1})
     looks = 0
@@ -192,7 +192,7 @@ def test_a_rejected_companion_is_prepared_anew_on_the_current_state(
 
 
 def test_many_changes_of_one_state_at_once_all_land(repository: InMemoryRepository) -> None:
-    log = LogService(repository)
+    log = EventLogService(repository)
     row = keys.channel_key(CHANNEL)
     repository.put(Table.CHANNELS, {**row, "version": 0})
 
@@ -216,7 +216,7 @@ def test_an_append_that_cannot_win_in_time_says_that_it_is_busy(
     repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_module, "APPEND_BUDGET_SECONDS", -1.0)
-    log = LogService(repository)
+    log = EventLogService(repository)
     log.append(CHANNEL, message)
     _append_behind(repository, 2, "message.created", MessageCreatedData(text="first"))
 
@@ -242,7 +242,7 @@ def test_a_page_of_the_log_says_whether_there_is_more(
     expected: list[int],
     has_more: bool,
 ) -> None:
-    log = LogService(repository)
+    log = EventLogService(repository)
     for _ in range(5):
         log.append(CHANNEL, message)
 
@@ -257,7 +257,7 @@ def test_an_event_that_is_no_message_is_not_found_as_one(repository: InMemoryRep
     _append_behind(repository, 1, "member.left", MemberLeftData(user_id="bob"))
 
     with pytest.raises(MessageNotFoundError):
-        LogService(repository).get_message(CHANNEL, 1)
+        EventLogService(repository).get_message(CHANNEL, 1)
 
 
 def _append_behind(

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Table
-from commons.dal.memory import InMemoryRepository
 from commons.errors import (
     ChannelNotFoundError,
     ConflictError,
@@ -17,7 +17,7 @@ from commons.errors import (
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageCreated
 from commons.schemas.message import PostMessage
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
 
 CHANNEL = "channel-1"
@@ -36,13 +36,13 @@ def post(
 
 
 def event_count(repository: InMemoryRepository) -> int:
-    return len(LogService(repository).read(CHANNEL, after=0, limit=100).items)
+    return len(EventLogService(repository).read(CHANNEL, after=0, limit=100).items)
 
 
 def test_a_message_carries_its_sender(repository: InMemoryRepository, alice: Caller) -> None:
     post(repository, alice, "hi")
 
-    event = LogService(repository).get(CHANNEL, 1)
+    event = EventLogService(repository).get(CHANNEL, 1)
 
     assert event.sender == alice.as_sender()
     assert isinstance(event, MessageCreated)

@@ -2,13 +2,14 @@ import time
 from collections.abc import Iterable
 
 import pytest
+from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Table
+from commons.dal import Table
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
-from commons.realtime.memory import InMemoryBroadcaster
+from commons.records.connection import Connection, Subscription
 from commons.schemas.caller import Caller
-from commons.schemas.connection import Connection, Subscription
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
 

@@ -10,9 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # untyped
 from openapi_spec_validator import validate
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # untyped
+from tests.doubles.repository import InMemoryRepository
 
 from commons import errors
-from commons.dal import InMemoryRepository
 from commons.json_text import MAX_DEPTH
 from rest_api.app import RestApi
 from rest_api.composition import build_services

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Page, PutWrite, Query, Table
-from commons.services.history import MessageState, Reaction
+from commons.dal import Page, PutWrite, Query, Table
+from commons.records.message_state import MessageState, Reaction
 from rest_api.services.unread import UnreadService
 
 CHANNEL = "c" * 22

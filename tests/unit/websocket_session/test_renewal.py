@@ -1,7 +1,9 @@
 import time
 
+from tests.doubles.repository import InMemoryRepository
+
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Table
+from commons.dal import Item, Table
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
 from websocket_session.services.renewal import RenewalService

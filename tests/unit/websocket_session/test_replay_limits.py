@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Table
+from commons.dal import Item, Table
 from commons.errors import ChannelNotFoundError
 from commons.ids import new_channel_id
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
+from commons.records.connection import Connection
 from commons.schemas.caller import Caller
-from commons.schemas.connection import Connection
 from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
 from commons.services.messages import MessagesService

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 
 import pydantic_ai.models
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Query, Table, Update
+from commons.dal import Item, Query, Table, Update
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
+from commons.records.connection import Subscription
+from commons.records.generation import GenerationRecord
 from commons.schemas.caller import Caller
-from commons.schemas.connection import Subscription
 from commons.schemas.event import AgentFailed, Event, MessageCreated, Usage
-from commons.schemas.generation import GenerationRecord, GenerationRequest
+from commons.schemas.generation import GenerationRequest
 from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
+from commons.services.event_log import EventLogService
 from commons.services.generations import GenerationsService
-from commons.services.log import LogService
 from commons.services.messages import MessagesService
 from workers_agent.model import Chunk, EndChunk, IModel, Prompt, TextChunk
 from workers_agent.pace import Pace
@@ -176,9 +178,9 @@ class Room:
     def __init__(self, repository: InMemoryRepository) -> None:
         self.repository = repository
         self._workers: list[BatchService] = []
-        self.log = LogService(repository)
-        self.messages = MessagesService(repository, log=self.log)
-        self.generations = GenerationsService(repository, log=self.log)
+        self.event_log = EventLogService(repository)
+        self.messages = MessagesService(repository, event_log=self.event_log)
+        self.generations = GenerationsService(repository, event_log=self.event_log)
         self.connections = ConnectionsService(repository)
         self.broadcaster = RecordingBroadcaster()
         self.queue = RecordingQueue()
@@ -252,7 +254,7 @@ class Room:
                 self.repository, channel_tokens=channel_tokens, user_tokens=user_tokens
             ),
             pace=pace,
-            log=self.log,
+            event_log=self.event_log,
         )
         worker = BatchService(answering, self.queue, pace=pace)
         self._workers.append(worker)
@@ -267,7 +269,7 @@ class Room:
         return self.worker(model).answer([delivery(seq, generation)])
 
     def events(self, channel_id: str = CHANNEL) -> list[Event]:
-        return self.log.read(channel_id, after=0, limit=100).items
+        return self.event_log.read(channel_id, after=0, limit=100).items
 
     def replies(self, channel_id: str = CHANNEL) -> list[MessageCreated]:
         return [

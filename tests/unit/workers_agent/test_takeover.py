@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Table, Update
+from commons.dal import Table, Update
 from commons.schemas.generation import GenerationRequest
 from workers_agent.services.leases import (
     INDEXES_RESERVED,
@@ -119,7 +120,7 @@ def test_a_stalled_worker_that_wakes_up_writes_nothing(room: Room, leases: Lease
     time.sleep(0.25)
     room.answer(ScriptedModel(says("Hi.")), seq)
 
-    replies = RepliesService(room.repository, leases=leases, log=room.log)
+    replies = RepliesService(room.repository, leases=leases, event_log=room.event_log)
     with pytest.raises(LeaseLostError):
         replies.reply(stalled, text="Late.", finish_reason="stop", usage=None)
     with pytest.raises(LeaseLostError):
@@ -137,7 +138,7 @@ def test_of_two_that_both_believe_to_hold_it_the_last_claimant_writes(
     second = leases.claim(_request(seq))
     assert first is not None
     assert second is not None
-    replies = RepliesService(room.repository, leases=leases, log=room.log)
+    replies = RepliesService(room.repository, leases=leases, event_log=room.event_log)
 
     with pytest.raises(LeaseLostError):
         replies.reply(first, text="First.", finish_reason="stop", usage=None)

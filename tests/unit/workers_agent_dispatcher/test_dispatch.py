@@ -1,12 +1,14 @@
 from collections.abc import Sequence
 
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Table
+from commons.dal import Item, Table
 from commons.dynamodb.exceptions import StorageBusyError
+from commons.records.channel import ChannelRecord
 from commons.schemas.generation import GenerationRequest
-from commons.services.membership import ChannelRecord, MembershipService
+from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import QueueUnavailableError
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
+from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Table, Update
-from commons.realtime.memory import InMemoryBroadcaster
+from commons.dal import Item, Table, Update
 from commons.schemas.caller import Caller
 from commons.schemas.event import (
     ChannelDeletedData,
@@ -19,7 +20,7 @@ from commons.schemas.event import (
     Sender,
 )
 from commons.services.connections import ConnectionsService
-from commons.services.log import Draft, LogService
+from commons.services.event_log import Draft, EventLogService
 from workers_delivery.services.delivery import Delivery, DeliveryService
 
 
@@ -47,7 +48,7 @@ class World:
     repository: InMemoryRepository
     broadcaster: InMemoryBroadcaster
     connections: ConnectionsService
-    log: LogService
+    event_log: EventLogService
     delivery: DeliveryService
     clock: Clock
 
@@ -109,7 +110,7 @@ class World:
 
     def append(self, channel_id: str, kind: EventType, data: EventData) -> Event:
         sender = Sender(id="writer", kind="user")
-        return self.log.append(channel_id, lambda: Draft(type=kind, sender=sender, data=data))
+        return self.event_log.append(channel_id, lambda: Draft(type=kind, sender=sender, data=data))
 
     def deliver(self, *events: Event) -> Delivery:
         by_channel: dict[str, dict[int, Event]] = {}
@@ -144,7 +145,7 @@ def world(repository: InMemoryRepository, broadcaster: InMemoryBroadcaster) -> W
         repository=repository,
         broadcaster=broadcaster,
         connections=ConnectionsService(repository),
-        log=LogService(repository),
+        event_log=EventLogService(repository),
         delivery=DeliveryService(
             repository, broadcaster=broadcaster, last_frames_seconds=0, clock=clock
         ),

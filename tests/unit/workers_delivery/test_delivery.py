@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Page, Query, Table, Update, Write
+from commons.dal import Page, Query, Table, Update, Write
 from commons.dynamodb.exceptions import StorageBusyError
-from commons.realtime import frames as frame_builders
+from commons.realtime import encoded_frames as frame_builders
 from commons.realtime.broadcaster import Post
-from commons.realtime.memory import InMemoryBroadcaster
 from workers_delivery.schemas import ParkedRange
 from workers_delivery.services.audience import Audience, AudienceService
 from workers_delivery.services.delivery import DeliveryService
@@ -298,7 +299,7 @@ def test_a_connection_that_failed_is_left_in_peace_then_probed_less_and_less(
         quiet_for.append(world.clock.seconds - started)
 
     assert quiet_for == [2, 4, 8, 16, 30, 30]
-    assert len(world.seqs("b")) == world.log.head("C")
+    assert len(world.seqs("b")) == world.event_log.head("C")
 
 
 def test_a_connection_that_recovers_gets_what_it_was_owed_first(world: World) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import InMemoryRepository, Item, Table
-from commons.realtime.memory import InMemoryBroadcaster
+from commons.dal import Item, Table
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
 from workers_presence.records import Change

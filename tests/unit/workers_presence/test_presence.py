@@ -1,8 +1,9 @@
 import pytest
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.clock import epoch_seconds
-from commons.dal import InMemoryRepository, Item, Key, Query, Table, Update
+from commons.dal import Item, Key, Query, Table, Update
 from commons.dynamodb.exceptions import StorageBusyError
 from workers_presence.services.presence import ROW_SECONDS
 

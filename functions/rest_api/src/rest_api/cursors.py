@@ -7,7 +7,7 @@ from functools import cached_property
 from hashlib import sha256
 
 from commons.errors import MalformedRequestError
-from commons.schemas import StoredModel
+from commons.records.base import StoredModel
 
 MAX_CURSOR = 1_024
 _MAC_BYTES = 16

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from commons.schemas.base import StoredModel
+from commons.records.base import StoredModel
 from commons.schemas.caller import Caller
 
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import ChatError, ForbiddenError, TooManyRequestsError, UnauthenticatedError
 from commons.observability import log, metrics, tracer
-from commons.realtime.edge import (
+from commons.schemas.caller import Caller
+from commons.services.connections import ConnectionsService
+from commons.websocket.frame_handler import (
     SocketEvent,
     SocketResponse,
     failure_site,
     is_message,
     refuse_message,
 )
-from commons.schemas.caller import Caller
-from commons.services.connections import ConnectionsService
 from websocket_connect.gateway import ApiGatewayProbe
 from websocket_connect.schemas import Handshake
 from websocket_connect.services.admission import AdmissionService

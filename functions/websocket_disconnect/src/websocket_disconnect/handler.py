@@ -4,8 +4,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
-from commons.realtime.edge import SocketEvent, SocketResponse, is_message, refuse_message
 from commons.services.connections import ConnectionsService
+from commons.websocket.frame_handler import SocketEvent, SocketResponse, is_message, refuse_message
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -4,10 +4,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
-from commons.realtime.edge import ReceivedFrame, SocketEvent, SocketResponse, serve_message
-from commons.schemas.connection import Connection
-from commons.schemas.frames import AckFrame
+from commons.records.connection import Connection
+from commons.schemas.server_frames import AckFrame
 from commons.services.connections import ConnectionsService
+from commons.websocket.frame_handler import (
+    ReceivedFrame,
+    SocketEvent,
+    SocketResponse,
+    serve_message,
+)
 from websocket_sendmessage.schemas import SendMessage
 from websocket_sendmessage.services.sending import SendingService
 from websocket_sendmessage.settings import SendmessageSettings

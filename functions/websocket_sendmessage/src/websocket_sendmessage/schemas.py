@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from commons.schemas.frames_in import ChannelId, ClientFrame
+from commons.schemas.client_frames import ChannelId, ClientFrame
 from commons.schemas.message import PostMessage
 
 

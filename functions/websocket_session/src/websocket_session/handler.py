@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Final
 from commons.clock import rfc3339
 from commons.observability import log, metrics, tracer
 from commons.realtime.broadcaster import Broadcaster
-from commons.realtime.edge import (
+from commons.records.connection import Connection
+from commons.schemas.base import BaseSchema
+from commons.schemas.caller import Caller
+from commons.schemas.server_frames import AckFrame, PongFrame, SyncFrame
+from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.connections import ConnectionsService
+from commons.services.generations import GenerationsService
+from commons.services.read_marks import ReadMarksService
+from commons.websocket.frame_handler import (
     NoSuchActionError,
     ReceivedFrame,
     SocketEvent,
     SocketResponse,
     serve_message,
 )
-from commons.schemas.base import BaseSchema
-from commons.schemas.caller import Caller
-from commons.schemas.connection import Connection
-from commons.schemas.frames import AckFrame, PongFrame, SyncFrame
-from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.connections import ConnectionsService
-from commons.services.generations import GenerationsService
-from commons.services.read_marks import ReadMarksService
 from websocket_session.schemas import (
     DEFAULT_EVENTS,
     Authenticate,

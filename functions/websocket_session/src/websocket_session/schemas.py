@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from commons.schemas.frames_in import ChannelId, ClientFrame
+from commons.schemas.client_frames import ChannelId, ClientFrame
 from commons.schemas.types import Integral, Seq
 
 MAX_EVENTS = 100

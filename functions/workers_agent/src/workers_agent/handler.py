@@ -19,7 +19,7 @@ from workers_agent.services.batch import BatchService
 from workers_agent.services.budgets import BudgetsService
 from workers_agent.services.context import ContextService
 from workers_agent.services.leases import LeasesService
-from workers_agent.settings import AgentSettings
+from workers_agent.settings import AgentWorkerSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -45,7 +45,7 @@ class BatchResponse(TypedDict):
 
 @cache
 def batch_service() -> BatchService:
-    settings = AgentSettings()
+    settings = AgentWorkerSettings()
     pace = Pace(idle=settings.model_idle_timeout, total=settings.model_total_timeout)
     repository = default_repository()
     answering = AnsweringService(

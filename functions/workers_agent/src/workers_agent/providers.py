@@ -10,7 +10,7 @@ from botocore.config import Config
 from commons.aws import secretsmanager_client
 from workers_agent.model import IModel
 from workers_agent.pydantic_model import PydanticAIModel
-from workers_agent.settings import AgentSettings
+from workers_agent.settings import AgentWorkerSettings
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 5.0
 
 
-def build_model(settings: AgentSettings) -> IModel:
+def build_model(settings: AgentWorkerSettings) -> IModel:
     """The model that the settings describe; only its provider's SDK is imported."""
     if settings.model_provider == "openai":
         return _openai(settings)
     return _bedrock(settings)
 
 
-def _bedrock(settings: AgentSettings) -> IModel:
+def _bedrock(settings: AgentWorkerSettings) -> IModel:
     from pydantic_ai.models.bedrock import BedrockConverseModel  # noqa: PLC0415 - 0.4 s
     from pydantic_ai.providers.bedrock import BedrockProvider  # noqa: PLC0415
 
@@ -52,7 +52,7 @@ def _bedrock(settings: AgentSettings) -> IModel:
     return PydanticAIModel(build, close=close)
 
 
-def _openai(settings: AgentSettings) -> IModel:
+def _openai(settings: AgentWorkerSettings) -> IModel:
     from openai import AsyncOpenAI  # noqa: PLC0415 - 0.5 s
     from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
     from pydantic_ai.profiles.openai import OpenAIModelProfile  # noqa: PLC0415

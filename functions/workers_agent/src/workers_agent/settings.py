@@ -7,7 +7,7 @@ from pydantic import Field
 from commons.settings import CallbackSettings, TableSettings
 
 
-class AgentSettings(TableSettings, CallbackSettings):
+class AgentWorkerSettings(TableSettings, CallbackSettings):
     """Which model is asked, how long it may take, how much it may cost.
 
     Attributes:

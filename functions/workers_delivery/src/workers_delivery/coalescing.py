@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from commons.realtime.broadcaster import Post
-from commons.realtime.frames import MAX_EVENT_BYTES, event_json, pack_events
+from commons.realtime.encoded_frames import MAX_EVENT_BYTES, event_json, pack_events
 from commons.schemas.event import Event
 from workers_delivery.schemas import ParkedRange
 from workers_delivery.services.audience import Audience, Listener

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Final
 
-from commons.schemas.connection import Subscription
+from commons.records.connection import Subscription
 
 MAX_ENTRIES: Final = 20_000
 """Some 4 MB; what was touched longest ago is forgotten first."""

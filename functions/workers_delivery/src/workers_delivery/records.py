@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from commons.dal import Item, deserialize
 from commons.schemas.event import Event
 from commons.schemas.lambda_events import StreamRecord
-from commons.services.log import event_from_item
+from commons.services.event_log import event_from_item
 from workers_delivery.schemas import ParkedRange
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from commons.errors import InvalidRequestError
+from commons.records.channel import AgentRecord
 from commons.schemas.channel import AgentChanges
 from commons.schemas.event import AgentView, Role
-from commons.services.membership import AgentSettings
 
 
 class AgentRules:
@@ -18,13 +18,13 @@ class AgentRules:
     def __init__(self, models: Sequence[str]) -> None:
         self._models = tuple(models)
 
-    def merged(self, current: AgentSettings | None, changes: AgentChanges | None) -> AgentSettings:
+    def merged(self, current: AgentRecord | None, changes: AgentChanges | None) -> AgentRecord:
         """`current` (or the defaults) with the fields that were given; null means the default.
 
         Raises:
             InvalidRequestError: the model is none of those allowed.
         """
-        default = AgentSettings(mode="always", model_id=self._models[0])
+        default = AgentRecord(mode="always", model_id=self._models[0])
         settings = current or default
         if changes is None:
             return settings
@@ -39,7 +39,7 @@ class AgentRules:
         )
 
 
-def agent_view(settings: AgentSettings, role: Role) -> AgentView:
+def agent_view(settings: AgentRecord, role: Role) -> AgentView:
     """The settings as a member of that role sees them."""
     return AgentView(
         mode=settings.mode,

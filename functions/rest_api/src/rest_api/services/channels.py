@@ -28,20 +28,19 @@ from commons.dal import (
 from commons.dynamodb.exceptions import TransactionCanceledError
 from commons.errors import ChannelNotFoundError, ConflictError, ForbiddenError
 from commons.ids import new_channel_id
+from commons.records.channel import (
+    AgentRecord,
+    ChannelRecord,
+    MemberRecord,
+    channel_from_item,
+    member_from_item,
+)
 from commons.schemas.caller import Caller
 from commons.schemas.channel import Channel
 from commons.schemas.event import ChannelDeletedData, ChannelUpdatedData
 from commons.services.base import BaseService
-from commons.services.log import Draft, LogService
-from commons.services.membership import (
-    AgentSettings,
-    ChannelRecord,
-    MemberRecord,
-    MembershipService,
-    OpenChannel,
-    channel_from_item,
-    member_from_item,
-)
+from commons.services.event_log import Draft, EventLogService
+from commons.services.membership import MembershipService, OpenChannel
 from rest_api.schemas import CreateChannel, UpdateChannel
 from rest_api.services.agents import AgentRules, agent_view
 from rest_api.services.member_rows import new_member_writes
@@ -84,7 +83,7 @@ class ChannelsService(BaseService):
         super().__init__(repository)
         self._agents = agents
         self._subscriptions = subscriptions
-        self._log = LogService(self.repository)
+        self._event_log = EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
         self._unread = UnreadService(self.repository)
 
@@ -195,7 +194,7 @@ class ChannelsService(BaseService):
             )
 
         try:
-            event = self._log.append(channel_id, prepare)
+            event = self._event_log.append(channel_id, prepare)
         except UnchangedError:
             return self._view(changed)
         return self._view(changed, last_seq=event.seq)
@@ -226,7 +225,7 @@ class ChannelsService(BaseService):
             )
 
         try:
-            self._log.append(channel_id, prepare)
+            self._event_log.append(channel_id, prepare)
         except ChannelNotFoundError:
             self._finish_deletion(channel_id, caller)
             raise
@@ -292,7 +291,7 @@ class ChannelsService(BaseService):
     def _view(self, opened: OpenChannel, *, last_seq: int | None = None) -> Channel:
         channel, member = opened.channel, opened.member
         if last_seq is None:
-            last_seq = self._log.head(channel.channel_id)
+            last_seq = self._event_log.head(channel.channel_id)
         return Channel(
             channel_id=channel.channel_id,
             name=channel.name,
@@ -337,7 +336,7 @@ def _channel_write(channel: ChannelRecord) -> Write:
     return PutWrite(Table.CHANNELS, item, NotExists("pk"))
 
 
-def _settings_write(channel: ChannelRecord, name: str, agent: AgentSettings) -> Write:
+def _settings_write(channel: ChannelRecord, name: str, agent: AgentRecord) -> Write:
     return UpdateWrite(
         Table.CHANNELS,
         keys.channel_key(channel.channel_id),

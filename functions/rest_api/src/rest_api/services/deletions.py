@@ -9,9 +9,9 @@ from commons.errors import ForbiddenError
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageDeletedData, MessageEditedData
 from commons.services.base import BaseService
+from commons.services.event_log import Draft, EventLogService, stored_data
 from commons.services.generations import GenerationsService
 from commons.services.history import HistoryService, StoredMessage
-from commons.services.log import Draft, LogService, stored_data
 from commons.services.membership import MembershipService
 from rest_api.services.unchanged import UnchangedError
 
@@ -29,7 +29,7 @@ class DeletionsService(BaseService):
         generations: GenerationsService | None = None,
     ) -> None:
         super().__init__(repository)
-        self._log = LogService(self.repository)
+        self._event_log = EventLogService(self.repository)
         self._history = HistoryService(self.repository)
         self._membership = MembershipService(self.repository)
         self._generations = generations or GenerationsService(self.repository)
@@ -62,7 +62,7 @@ class DeletionsService(BaseService):
             )
 
         with suppress(UnchangedError):
-            self._log.append(channel_id, prepare)
+            self._event_log.append(channel_id, prepare)
         if is_question:
             # Also of one deleted before: the call that deleted it may not have come this far. A
             # worker that has not claimed the question yet sees that it is redacted.

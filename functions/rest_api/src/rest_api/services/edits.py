@@ -10,8 +10,8 @@ from commons.schemas.event import MessageEditedData
 from commons.schemas.message import Message
 from commons.schemas.types import MAX_EDITS
 from commons.services.base import BaseService
+from commons.services.event_log import Draft, EventLogService
 from commons.services.history import HistoryService
-from commons.services.log import Draft, LogService
 from commons.services.membership import MembershipService
 from rest_api.services.unchanged import UnchangedError
 
@@ -21,7 +21,7 @@ class EditsService(BaseService):
 
     def __init__(self, repository: IRepository | None = None) -> None:
         super().__init__(repository)
-        self._log = LogService(self.repository)
+        self._event_log = EventLogService(self.repository)
         self._history = HistoryService(self.repository)
         self._membership = MembershipService(self.repository)
 
@@ -65,5 +65,5 @@ class EditsService(BaseService):
             )
 
         with suppress(UnchangedError):
-            self._log.append(channel_id, prepare)
+            self._event_log.append(channel_id, prepare)
         return self._history.message(channel_id, seq)

@@ -2,7 +2,7 @@
 
 from commons import keys
 from commons.dal import DeleteWrite, Item, NotExists, PutWrite, Table, Write
-from commons.services.membership import MemberRecord
+from commons.records.channel import MemberRecord
 
 
 def new_member_writes(member: MemberRecord) -> list[Write]:

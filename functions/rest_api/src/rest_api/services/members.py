@@ -18,19 +18,14 @@ from commons.dal import (
     all_of,
 )
 from commons.errors import ConflictError, NotFoundError
+from commons.records.channel import ChannelRecord, MemberRecord, member_from_item
 from commons.schemas.caller import Caller
 from commons.schemas.channel import Member
 from commons.schemas.event import MemberLeftData, MemberRoleData, Role
 from commons.schemas.types import MAX_MEMBERS
 from commons.services.base import BaseService
-from commons.services.log import Draft, LogService
-from commons.services.membership import (
-    ChannelRecord,
-    MemberRecord,
-    MembershipService,
-    OpenChannel,
-    member_from_item,
-)
+from commons.services.event_log import Draft, EventLogService
+from commons.services.membership import MembershipService, OpenChannel
 from rest_api.services.member_rows import new_member_writes, twin_removal
 from rest_api.services.subscriptions import SubscriptionsEndingService
 from rest_api.services.unchanged import UnchangedError
@@ -60,7 +55,7 @@ class MembersService(BaseService):
     ) -> None:
         super().__init__(repository)
         self._subscriptions = subscriptions
-        self._log = LogService(self.repository)
+        self._event_log = EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
 
     def page(
@@ -113,7 +108,7 @@ class MembersService(BaseService):
             return _changing_role(member, caller, role)
 
         try:
-            event = self._log.append(channel_id, prepare)
+            event = self._event_log.append(channel_id, prepare)
         except UnchangedError:
             return _view(changed)
         joined = event.type == "member.joined"
@@ -140,7 +135,7 @@ class MembersService(BaseService):
             return _leaving(member, caller)
 
         try:
-            self._log.append(channel_id, prepare)
+            self._event_log.append(channel_id, prepare)
         except NotFoundError:
             # A call that crashed after its transaction has left subscriptions; its repetition,
             # which finds no member, ends them.

@@ -5,11 +5,12 @@ from typing import Final
 
 from commons.dal import IRepository
 from commons.errors import ConflictError
+from commons.records.message_state import MessageState, Reaction
 from commons.schemas.caller import Caller
 from commons.schemas.event import EventType, ReactionData
 from commons.services.base import BaseService
-from commons.services.history import HistoryService, MessageState, Reaction
-from commons.services.log import Draft, LogService
+from commons.services.event_log import Draft, EventLogService
+from commons.services.history import HistoryService
 from commons.services.membership import MembershipService
 from rest_api.services.unchanged import UnchangedError
 
@@ -22,7 +23,7 @@ class ReactionsService(BaseService):
 
     def __init__(self, repository: IRepository | None = None) -> None:
         super().__init__(repository)
-        self._log = LogService(self.repository)
+        self._event_log = EventLogService(self.repository)
         self._history = HistoryService(self.repository)
         self._membership = MembershipService(self.repository)
 
@@ -70,7 +71,7 @@ class ReactionsService(BaseService):
             )
 
         with suppress(UnchangedError):
-            self._log.append(channel_id, prepare)
+            self._event_log.append(channel_id, prepare)
 
 
 def _with(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...]:

@@ -2,13 +2,13 @@
 
 from commons.dal import IRepository
 from commons.errors import InvalidRequestError, MalformedRequestError
-from commons.schemas import StoredModel
+from commons.records.base import StoredModel
 from commons.schemas.caller import Caller
 from commons.schemas.event import Event, EventPage
 from commons.schemas.message import Message
 from commons.services.base import BaseService
+from commons.services.event_log import EventLogService
 from commons.services.history import MAX_PAGE_BYTES, HistoryService
-from commons.services.log import LogService
 from commons.services.membership import MembershipService
 from rest_api.cursors import CursorCodec
 from rest_api.schemas import EventsQuery, MessagePage, MessagesQuery
@@ -29,7 +29,7 @@ class ReadingService(BaseService):
         super().__init__(repository)
         self._cursors = cursors
         self._history = HistoryService(self.repository)
-        self._log = LogService(self.repository)
+        self._event_log = EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
 
     def messages(self, channel_id: str, caller: Caller, query: MessagesQuery) -> MessagePage:
@@ -72,7 +72,7 @@ class ReadingService(BaseService):
             ChannelNotFoundError: no such channel, or the caller is no member of it.
         """
         self._membership.open_channel(channel_id, caller.user_id)
-        page = self._log.read(channel_id, after=query.after, limit=query.limit)
+        page = self._event_log.read(channel_id, after=query.after, limit=query.limit)
         items = _that_fit(page.items)
         if len(items) == len(page.items):
             return page

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from commons.dal import IRepository
-from commons.realtime import frames
+from commons.realtime import encoded_frames
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
@@ -39,12 +39,12 @@ class SubscriptionsEndingService(BaseService):
     def end_of_user(self, channel_id: str, user_id: str) -> None:
         """Once the member row is gone; none there is no error."""
         connection_ids = self._connections.remove_user(channel_id, user_id)
-        self._say_farewell(connection_ids, frames.unsubscribed(channel_id, "removed"))
+        self._say_farewell(connection_ids, encoded_frames.unsubscribed(channel_id, "removed"))
 
     def end_of_channel(self, channel_id: str) -> None:
         """Once the member rows are gone; none there is no error."""
         connection_ids = self._connections.remove_channel(channel_id)
-        self._say_farewell(connection_ids, frames.unsubscribed(channel_id, "deleted"))
+        self._say_farewell(connection_ids, encoded_frames.unsubscribed(channel_id, "deleted"))
 
     def _say_farewell(self, connection_ids: list[str], frame: bytes) -> None:
         if connection_ids:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Set
 from commons.auth.bearer import bearer_token
 from commons.dal import IRepository
 from commons.errors import ChannelNotFoundError, ForbiddenError, UnauthenticatedError
+from commons.records.connection import Connection
 from commons.schemas.caller import Caller
 from commons.schemas.channel import CHANNEL_ID_PATTERN
-from commons.schemas.connection import Connection
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
 from commons.services.tickets import TicketsService

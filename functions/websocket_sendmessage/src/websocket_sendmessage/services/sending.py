@@ -1,7 +1,7 @@
 """Posting by WebSocket."""
 
 from commons.dal import IRepository
-from commons.schemas.connection import Connection
+from commons.records.connection import Connection
 from commons.schemas.message import PostMessage
 from commons.services.base import BaseService
 from commons.services.messages import MessagesService, Posted

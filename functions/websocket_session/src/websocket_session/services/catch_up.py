@@ -3,10 +3,10 @@
 from typing import Final
 
 from commons.dal import IRepository
-from commons.realtime.frames import MAX_FRAME_BYTES, event_json
+from commons.realtime.encoded_frames import MAX_FRAME_BYTES, event_json
 from commons.schemas.event import EventPage
 from commons.services.base import BaseService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.membership import MembershipService
 
 ENVELOPE_BYTES: Final = 1_024
@@ -19,11 +19,11 @@ class CatchUpService(BaseService):
         self,
         repository: IRepository | None = None,
         *,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
         membership: MembershipService | None = None,
     ) -> None:
         super().__init__(repository)
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
 
     def page(self, channel_id: str, user_id: str, *, after: int, limit: int) -> EventPage:
@@ -35,7 +35,7 @@ class CatchUpService(BaseService):
         Raises:
             ChannelNotFoundError: no such channel, or the user is no member of it.
         """
-        page = self._log.read(channel_id, after=after, limit=limit)
+        page = self._event_log.read(channel_id, after=after, limit=limit)
         self._membership.open_channel(channel_id, user_id)
         return page
 

@@ -5,19 +5,19 @@ from typing import Final
 
 from commons.dal import IRepository
 from commons.errors import ChannelNotFoundError
-from commons.schemas.connection import Connection
+from commons.records.connection import Connection
 from commons.services.base import BaseService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 
 _AT_ONCE: Final = 10
 
 
 class HeadsService(BaseService):
     def __init__(
-        self, repository: IRepository | None = None, *, log: LogService | None = None
+        self, repository: IRepository | None = None, *, event_log: EventLogService | None = None
     ) -> None:
         super().__init__(repository)
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
 
     def of(self, connection: Connection) -> dict[str, int]:
         """The last number of each channel that the connection is subscribed to: a query each."""
@@ -32,6 +32,6 @@ class HeadsService(BaseService):
 
     def _head(self, channel_id: str) -> int | None:
         try:
-            return self._log.head(channel_id)
+            return self._event_log.head(channel_id)
         except ChannelNotFoundError:
             return None

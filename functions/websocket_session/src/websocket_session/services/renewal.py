@@ -18,8 +18,8 @@ from commons.dal import (
 )
 from commons.dynamodb.exceptions import TransactionCanceledError
 from commons.errors import ConflictError, UnauthenticatedError
+from commons.records.connection import Connection
 from commons.schemas.caller import Caller
-from commons.schemas.connection import Connection
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService, connection_expiry
 

@@ -7,13 +7,13 @@ from typing import Final
 from commons.dal import IRepository
 from commons.errors import ChannelNotFoundError, TooManyRequestsError
 from commons.realtime.broadcaster import IBroadcaster, Post
-from commons.realtime.frames import event_json, pack_events
-from commons.schemas.connection import Connection, Subscription
+from commons.realtime.encoded_frames import event_json, pack_events
+from commons.records.connection import Connection, Subscription
 from commons.schemas.event import Event
-from commons.schemas.frames import AckFrame
+from commons.schemas.server_frames import AckFrame
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionEndedError, ConnectionsService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.membership import MembershipService
 from websocket_session.services.catch_up import CatchUpService
 
@@ -72,14 +72,16 @@ class ReplayService(BaseService):
         *,
         broadcaster: IBroadcaster,
         connections: ConnectionsService | None = None,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
         membership: MembershipService | None = None,
     ) -> None:
         super().__init__(repository)
         self._broadcaster = broadcaster
         self._connections = connections or ConnectionsService(self.repository)
         self._membership = membership or MembershipService(self.repository)
-        self._catch_up = CatchUpService(self.repository, log=log, membership=self._membership)
+        self._catch_up = CatchUpService(
+            self.repository, event_log=event_log, membership=self._membership
+        )
 
     def subscribe(
         self, connection: Connection, channel_id: str, *, after: int, request_id: str | None

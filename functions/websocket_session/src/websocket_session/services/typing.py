@@ -7,8 +7,8 @@ from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import Compare, IRepository, Item, NotExists, Table, any_of
 from commons.dynamodb.exceptions import ConditionFailedError
-from commons.realtime import frames
-from commons.schemas.connection import Connection
+from commons.realtime import encoded_frames
+from commons.records.connection import Connection
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.membership import MembershipService
@@ -51,7 +51,7 @@ class TypingService(BaseService):
             return False
         self._broadcasts.send(
             channel_id,
-            frames.typing(channel_id, connection.user_id, active=typing),
+            encoded_frames.typing(channel_id, connection.user_id, active=typing),
             except_users=frozenset({connection.user_id}),
         )
         return True

@@ -13,7 +13,7 @@ from commons.realtime.broadcaster import IBroadcaster
 from commons.schemas.event import FailureReason, FinishReason, Usage
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.membership import MembershipService
 from workers_agent.model import IModel, ModelFailedError, Prompt
 from workers_agent.pace import Pace
@@ -58,7 +58,7 @@ class AnsweringService(BaseService):
         context: ContextService,
         budgets: BudgetsService,
         pace: Pace,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
     ) -> None:
         super().__init__(repository)
         self._model = model
@@ -68,9 +68,9 @@ class AnsweringService(BaseService):
         self._context = context
         self._budgets = budgets
         self._pace = pace
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
-        self._replies = RepliesService(self.repository, leases=leases, log=self._log)
+        self._replies = RepliesService(self.repository, leases=leases, event_log=self._event_log)
         self._writer = AnswerWriter(model, pace=pace)
 
     async def aclose(self) -> None:
@@ -107,7 +107,7 @@ class AnsweringService(BaseService):
     async def _answer_claimed(self, claim: Claim, share: int) -> None:
         request = claim.request
         question = await asyncio.to_thread(
-            self._log.get_message, request.channel_id, request.question_seq
+            self._event_log.get_message, request.channel_id, request.question_seq
         )
         channel = await asyncio.to_thread(self._membership.find_channel, request.channel_id)
         if channel is None:

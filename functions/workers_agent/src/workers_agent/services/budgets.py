@@ -6,7 +6,7 @@ from typing import Final
 from commons import keys
 from commons.clock import now
 from commons.dal import IRepository, Key, Table, Update
-from commons.schemas.base import StoredModel
+from commons.records.base import StoredModel
 from commons.services.base import BaseService
 
 _KEPT: Final = timedelta(days=8)

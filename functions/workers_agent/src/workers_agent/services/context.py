@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from commons.dal import IRepository
+from commons.records.channel import AgentRecord
 from commons.schemas.event import Sender
 from commons.schemas.message import Message
 from commons.services.base import BaseService
 from commons.services.history import HistoryService
-from commons.services.membership import AgentSettings
 from workers_agent.model import Prompt, Turn
 
 DEFAULT_MAX_TOKENS: Final = 1_024
@@ -73,7 +73,7 @@ class ContextService(BaseService):
         self._history = history or HistoryService(self.repository)
         self._new_mark = new_mark
 
-    def prompt(self, channel_id: str, question_seq: int, agent: AgentSettings) -> Prompt:
+    def prompt(self, channel_id: str, question_seq: int, agent: AgentRecord) -> Prompt:
         """What the model is asked: the conversation as it stands up to the question.
 
         Raises:

@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log
-from commons.realtime import frames
+from commons.realtime import encoded_frames
 from commons.realtime.broadcaster import IBroadcaster, Post
-from commons.schemas.connection import Subscription
+from commons.records.connection import Subscription
 from commons.schemas.generation import GenerationRequest
 from workers_agent.pace import Pace
 
@@ -246,7 +246,7 @@ class DeltaBroadcast:
 
     def _frame(self, index: int, text: str, *, snapshot: bool) -> bytes:
         request = self._request
-        return frames.delta(
+        return encoded_frames.delta(
             request.channel_id,
             reply_to=request.question_seq,
             generation=request.generation,

@@ -19,12 +19,8 @@ from commons.dal import (
     any_of,
 )
 from commons.dynamodb.exceptions import ConditionFailedError
-from commons.schemas.generation import (
-    ChannelCancels,
-    GenerationRecord,
-    GenerationRequest,
-    GenerationStatus,
-)
+from commons.records.generation import ChannelCancels, GenerationRecord, GenerationStatus
+from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
 
 LEASE_SECONDS: Final = 15.0

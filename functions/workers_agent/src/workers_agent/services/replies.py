@@ -3,6 +3,7 @@
 from commons import keys
 from commons.dal import IRepository, Item, NotExists, PutWrite, Table, Write
 from commons.ids import AGENT_ID
+from commons.records.generation import GenerationStatus
 from commons.schemas.event import (
     AgentFailedData,
     Event,
@@ -14,9 +15,8 @@ from commons.schemas.event import (
     Sender,
     Usage,
 )
-from commons.schemas.generation import GenerationStatus
 from commons.services.base import BaseService
-from commons.services.log import Draft, LogService
+from commons.services.event_log import Draft, EventLogService
 from workers_agent.services.leases import Claim, LeaseLostError, LeasesService
 
 AGENT: Sender = Sender(id=AGENT_ID, kind="agent")
@@ -30,11 +30,11 @@ class RepliesService(BaseService):
         repository: IRepository | None = None,
         *,
         leases: LeasesService,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
     ) -> None:
         super().__init__(repository)
         self._leases = leases
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
 
     def reply(
         self, claim: Claim, *, text: str, finish_reason: FinishReason, usage: Usage | None
@@ -48,7 +48,7 @@ class RepliesService(BaseService):
         request = claim.request
 
         def data() -> MessageCreatedData:
-            question = self._log.get_message(request.channel_id, request.question_seq)
+            question = self._event_log.get_message(request.channel_id, request.question_seq)
             return MessageCreatedData(
                 text=text,
                 reply_to=request.question_seq,
@@ -57,7 +57,7 @@ class RepliesService(BaseService):
                 usage=usage,
             )
 
-        return self._log.append(
+        return self._event_log.append(
             request.channel_id,
             lambda: self._draft(claim, "message.created", data(), status="done"),
         )
@@ -73,7 +73,7 @@ class RepliesService(BaseService):
         data = AgentFailedData(
             target=request.question_seq, generation=request.generation, reason=reason
         )
-        return self._log.append(
+        return self._event_log.append(
             request.channel_id,
             lambda: self._draft(claim, "agent.failed", data, status="failed"),
         )

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from commons.dal import IRepository
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log
+from commons.records.channel import AgentRecord
+from commons.records.generation import GenerationRecord
 from commons.schemas.event import MessageCreated
-from commons.schemas.generation import GenerationRecord, GenerationRequest
+from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
-from commons.services.log import event_from_item
-from commons.services.membership import AgentSettings, MembershipService
+from commons.services.event_log import event_from_item
+from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import IQueue, QueueUnavailableError
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
 
@@ -52,7 +54,7 @@ class DispatchService(BaseService):
         """
         wanted: list[_Wanted] = []
         unparked: list[StreamRecord] = []
-        agents: dict[str, AgentSettings | None] = {}
+        agents: dict[str, AgentRecord | None] = {}
         for record in records:
             try:
                 request = self._request(record, agents)
@@ -72,7 +74,7 @@ class DispatchService(BaseService):
         return next(each.sequence_number for each in records if each.sequence_number in numbers)
 
     def _request(
-        self, record: StreamRecord, agents: dict[str, AgentSettings | None]
+        self, record: StreamRecord, agents: dict[str, AgentRecord | None]
     ) -> GenerationRequest | None:
         if "sk" in record.image:
             return _regeneration(record)
@@ -110,7 +112,7 @@ class DispatchService(BaseService):
             unparked.append(record)
 
 
-def is_addressed(agent: AgentSettings, text: str) -> bool:
+def is_addressed(agent: AgentRecord, text: str) -> bool:
     """Whether the agent answers a text: in mode `mention` only one with the word `@agent`."""
     match agent.mode:
         case "always":

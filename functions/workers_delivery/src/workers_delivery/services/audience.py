@@ -8,11 +8,11 @@ from typing import Final
 from commons import keys
 from commons.clock import epoch_milliseconds, epoch_seconds
 from commons.dal import IRepository, Table
-from commons.schemas.connection import Subscription
+from commons.records.connection import Subscription
 from commons.schemas.event import Event, MemberLeft
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from workers_delivery.progress import Progress
 from workers_delivery.troubles import Troubles
 
@@ -83,13 +83,13 @@ class AudienceService(BaseService):
         repository: IRepository | None = None,
         *,
         connections: ConnectionsService | None = None,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
         progress: Progress | None = None,
         troubles: Troubles | None = None,
     ) -> None:
         super().__init__(repository)
         self._connections = connections or ConnectionsService(self.repository)
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
         self._progress = progress or Progress()
         self._troubles = troubles or Troubles()
 
@@ -184,7 +184,7 @@ class AudienceService(BaseService):
         """From the log: it knows of redactions that happened since."""
         found: dict[int, Event] = {}
         while after < through:
-            page = self._log.read(channel_id, after=after, limit=min(_PAGE, through - after))
+            page = self._event_log.read(channel_id, after=after, limit=min(_PAGE, through - after))
             found |= {event.seq: event for event in page.items}
             if not page.items:
                 break

@@ -11,14 +11,14 @@ from typing import Final
 from commons.dal import IRepository
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log, metrics
-from commons.realtime import frames
+from commons.realtime import encoded_frames
 from commons.realtime.broadcaster import IBroadcaster, Outcome
 from commons.schemas.event import Event
-from commons.schemas.frames import UnsubscribedReason
+from commons.schemas.server_frames import UnsubscribedReason
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from workers_delivery.coalescing import Coalescer
 from workers_delivery.deletions import Deletions
 from workers_delivery.progress import Progress
@@ -99,13 +99,13 @@ class DeliveryService(BaseService):
         self._fresh_seconds = fresh_seconds
         self._broadcaster = broadcaster
         self._connections = ConnectionsService(self.repository)
-        self._log = LogService(self.repository)
+        self._event_log = EventLogService(self.repository)
         self._progress = Progress()
         self._deletions = Deletions()
         self._audiences = AudienceService(
             self.repository,
             connections=self._connections,
-            log=self._log,
+            event_log=self._event_log,
             progress=self._progress,
             troubles=self._troubles,
         )
@@ -167,7 +167,7 @@ class DeliveryService(BaseService):
         events: dict[int, Event] = {}
         after = parked.from_seq - 1
         while after < parked.to_seq:
-            page = self._log.read(
+            page = self._event_log.read(
                 parked.channel_id, after=after, limit=min(_PAGE, parked.to_seq - after)
             )
             if not page.items:
@@ -331,7 +331,7 @@ class DeliveryService(BaseService):
         """To those who have not subscribed again meanwhile."""
         rows = self._connections.subscriptions(channel_id, include_replaying=True)
         ended = set(connection_ids) - {row.connection_id for row in rows}
-        frame = frames.unsubscribed(channel_id, reason)
+        frame = encoded_frames.unsubscribed(channel_id, reason)
         self._unsubscribing.send_to_connections(ended, frame)
 
 

@@ -22,9 +22,9 @@ from commons.dal import (
 )
 from commons.dynamodb.exceptions import ConditionFailedError, RepositoryError
 from commons.observability import log
-from commons.realtime import frames
+from commons.realtime import encoded_frames
 from commons.realtime.broadcaster import IBroadcaster
-from commons.schemas.connection import Subscription
+from commons.records.connection import Subscription
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
 from workers_presence.departures import IDepartures
@@ -99,11 +99,13 @@ class PresenceService(BaseService):
             )
         except ConditionFailedError:
             return
-        self._channels.send(channel_id, frames.presence(channel_id, user_id, online=False))
+        self._channels.send(channel_id, encoded_frames.presence(channel_id, user_id, online=False))
         if self._is_present(channel_id, user_id):
             # Who came back in that very moment may have been announced before this frame.
             self._come_online(channel_id, user_id)
-            self._channels.send(channel_id, frames.presence(channel_id, user_id, online=True))
+            self._channels.send(
+                channel_id, encoded_frames.presence(channel_id, user_id, online=True)
+            )
 
     def _settle_all(self, changes: Iterable[Change]) -> "dict[_Outcome, list[Change]]":
         items = list(changes)
@@ -126,7 +128,7 @@ class PresenceService(BaseService):
     def _announce(self, changes: Iterable[Change]) -> None:
         arrivals: dict[str, list[bytes]] = defaultdict(list)
         for change in changes:
-            frame = frames.presence(change.channel_id, change.user_id, online=True)
+            frame = encoded_frames.presence(change.channel_id, change.user_id, online=True)
             arrivals[change.channel_id].append(frame)
         sending = [
             self._threads.submit(self._channels.send, channel_id, *some)

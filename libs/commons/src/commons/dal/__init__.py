@@ -30,7 +30,6 @@ from commons.dal.interface import (
     all_of,
     any_of,
 )
-from commons.dal.memory import InMemoryRepository
 from commons.dal.serialisation import deserialize
 
 __all__ = [
@@ -47,7 +46,6 @@ __all__ = [
     "DynamoDBRepository",
     "Exists",
     "IRepository",
-    "InMemoryRepository",
     "Item",
     "Key",
     "NotExists",

@@ -1,5 +1,5 @@
 """What goes over the wire, shared by REST, WebSocket and the workers."""
 
-from commons.schemas.base import BaseSchema, StoredModel
+from commons.schemas.base import BaseSchema
 
-__all__ = ["BaseSchema", "StoredModel"]
+__all__ = ["BaseSchema"]

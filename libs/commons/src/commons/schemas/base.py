@@ -25,9 +25,3 @@ class BaseSchema(BaseModel):
     def to_json(self) -> str:
         """As `to_wire`, as unescaped UTF-8 JSON."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
-
-
-class StoredModel(BaseModel):
-    """The base of what a repository's dicts are validated with: snake_case, unknown ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from commons.dal import IRepository
 from commons.observability import metrics
 from commons.realtime.broadcaster import IBroadcaster, Outcome, Post
-from commons.schemas.connection import Subscription
+from commons.records.connection import Subscription
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
 

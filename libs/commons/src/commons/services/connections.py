@@ -36,9 +36,14 @@ from commons.errors import (
     TooManyRequestsError,
     UnauthenticatedError,
 )
-from commons.schemas.base import StoredModel
+from commons.records.connection import (
+    MAX_CHANNELS,
+    Connection,
+    Subscription,
+    SubscriptionState,
+    UserConnection,
+)
 from commons.schemas.caller import Caller
-from commons.schemas.connection import MAX_CHANNELS, Connection, Subscription, SubscriptionState
 from commons.services.base import BaseService
 
 CONNECTION_SECONDS: Final = 3 * 3_600
@@ -76,14 +81,6 @@ class ConnectionEndedError(UnauthenticatedError):
 
     def __init__(self) -> None:
         super().__init__("This connection has ended: open a new one.")
-
-
-class UserConnection(StoredModel):
-    """The row `(user#U, ID)`, by which a user's connections are counted."""
-
-    connection_id: str
-    expires_at: int
-    connected_at: int
 
 
 class ConnectionsService(BaseService):

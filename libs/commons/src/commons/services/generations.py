@@ -16,14 +16,10 @@ from commons.dal import (
 from commons.dynamodb.exceptions import ConditionFailedError
 from commons.errors import ConflictError, InvalidRequestError, MessageNotFoundError
 from commons.observability import log
+from commons.records.generation import OPEN_STATUSES, ChannelCancels, GenerationRecord
 from commons.schemas.event import MessageCreated
-from commons.schemas.generation import (
-    OPEN_STATUSES,
-    ChannelCancels,
-    GenerationRecord,
-)
 from commons.services.base import BaseService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.membership import MembershipService
 
 _IS_OPEN = any_of(*(Compare("status", "=", status) for status in OPEN_STATUSES))
@@ -42,11 +38,11 @@ class GenerationsService(BaseService):
         self,
         repository: IRepository | None = None,
         *,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
         membership: MembershipService | None = None,
     ) -> None:
         super().__init__(repository)
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
 
     def latest(self, channel_id: str, question_seq: int) -> GenerationRecord | None:
@@ -79,10 +75,10 @@ class GenerationsService(BaseService):
         """
         self._membership.require_member(channel_id, user_id)
         if reply_to is None:
-            self._cancel_through(channel_id, self._log.head(channel_id))
+            self._cancel_through(channel_id, self._event_log.head(channel_id))
             return
         try:
-            question = self._log.get_message(channel_id, reply_to)
+            question = self._event_log.get_message(channel_id, reply_to)
         except MessageNotFoundError:
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
         found = self.cancel_replies_to(channel_id, reply_to)
@@ -117,11 +113,11 @@ class GenerationsService(BaseService):
                 off.
         """
         channel = self._membership.open_channel(channel_id, user_id).channel
-        reply = self._log.get_message(channel_id, seq)
+        reply = self._event_log.get_message(channel_id, seq)
         question_seq = reply.data.reply_to
         if reply.sender.kind != "agent" or question_seq is None:
             raise InvalidRequestError.of("seq", "is not a message of the agent")
-        question = self._log.get_message(channel_id, question_seq)
+        question = self._event_log.get_message(channel_id, question_seq)
         self._require_undeleted(reply, question)
         if channel.agent.mode == "off":
             raise ConflictError("The agent of this channel is off.")

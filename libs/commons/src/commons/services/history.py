@@ -9,22 +9,17 @@ from commons import keys
 from commons.clock import now, rfc3339
 from commons.dal import (
     MESSAGES_INDEX,
-    Compare,
-    Condition,
     Item,
-    NotExists,
-    PutWrite,
     Query,
     SortBetween,
     Table,
-    Write,
 )
 from commons.errors import MessageNotFoundError
-from commons.schemas.base import StoredModel
+from commons.records.message_state import MessageState
 from commons.schemas.event import MessageCreated
 from commons.schemas.message import Message
 from commons.services.base import BaseService
-from commons.services.log import event_from_item
+from commons.services.event_log import event_from_item
 
 EXTRA_EVENTS: Final = 24
 """Events read beyond a page of messages: what a few reactions displace is still found by the
@@ -39,46 +34,6 @@ RECENT_EVENTS: Final = 100
 
 MAX_PAGE_BYTES: Final = 1_000_000
 """Of JSON."""
-
-
-class Reaction(StoredModel):
-    """An emoji and who reacted with it, in the order they did."""
-
-    emoji: str
-    user_ids: tuple[str, ...]
-
-
-class MessageState(StoredModel):
-    """What happened to a message: `(C#state, seq)`, only of those to which anything did.
-
-    Attributes:
-        version: counts the changes; each is conditional on it, so that they meet in order.
-        edits: numbers of the `message.edited` events.
-        text: as of the last edit.
-    """
-
-    seq: int
-    version: int = 0
-    edits: tuple[int, ...] = ()
-    text: str | None = None
-    edited_at: str | None = None
-    deleted_at: str | None = None
-    reactions: tuple[Reaction, ...] = ()
-
-    def write(self, channel_id: str, changes: Item) -> Write:
-        """Stores `changes` over this state, if it is still this one."""
-        unchanged: Condition = (
-            Compare("version", "=", self.version) if self.version else NotExists("channel_id")
-        )
-        changed = self.model_copy(update={**changes, "version": self.version + 1})
-        stored = changed.model_dump(exclude_none=True, exclude_defaults=True)
-        stored |= keys.message_state_key(channel_id, self.seq)
-        for name in ("edits", "reactions"):
-            if name in stored:
-                stored[name] = list(stored[name])
-        for reaction in stored.get("reactions", ()):
-            reaction["user_ids"] = list(reaction["user_ids"])
-        return PutWrite(Table.CHAT_EVENTS, stored, unchanged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,50 +3,10 @@
 from dataclasses import dataclass
 
 from commons import keys
-from commons.dal import Item, Table
+from commons.dal import Table
 from commons.errors import ChannelNotFoundError, ForbiddenError
-from commons.schemas.base import StoredModel
-from commons.schemas.event import AgentMode, Role
+from commons.records.channel import ChannelRecord, MemberRecord, channel_from_item, member_from_item
 from commons.services.base import BaseService
-
-
-class AgentSettings(StoredModel):
-    """How the agent of a channel behaves, as stored on the channel's meta row."""
-
-    mode: AgentMode = "always"
-    model_id: str
-    system_prompt: str | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-
-
-class ChannelRecord(StoredModel):
-    """The meta row of a channel: `(channel#C, meta)` in the channels table.
-
-    Attributes:
-        settings_version: counts changes of name and agent: each is conditional on it.
-    """
-
-    channel_id: str
-    name: str
-    created_at: str
-    created_by: str
-    agent: AgentSettings
-    member_count: int
-    owner_count: int
-    settings_version: int = 0
-    deleted: bool = False
-
-
-class MemberRecord(StoredModel):
-    """A member row: `(channel#C, member#U)` in the channels table."""
-
-    channel_id: str
-    user_id: str
-    role: Role
-    joined_at: str
-    name: str | None = None
-    read_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +18,6 @@ class OpenChannel:
 
     def require_owner(self) -> None:
         _require_owner(self.member)
-
-
-def channel_from_item(item: Item) -> ChannelRecord:
-    return ChannelRecord.model_validate(item)
-
-
-def member_from_item(item: Item) -> MemberRecord:
-    return MemberRecord.model_validate(item)
 
 
 def _require_owner(member: MemberRecord) -> None:

@@ -10,12 +10,12 @@ from commons import keys
 from commons.dal import IRepository, Item, NotExists, PutWrite, Table, Write
 from commons.errors import ConflictError, InvalidRequestError, MessageNotFoundError
 from commons.observability import metrics
-from commons.schemas.base import StoredModel
+from commons.records.idempotency_marker import IdempotencyMarker
 from commons.schemas.caller import Caller
 from commons.schemas.event import Event, MessageCreatedData
 from commons.schemas.message import PostMessage
 from commons.services.base import BaseService
-from commons.services.log import Draft, LogService, no_writes
+from commons.services.event_log import Draft, EventLogService, no_writes
 from commons.services.membership import MembershipService
 
 
@@ -25,18 +25,6 @@ class Posted:
 
     event: Event
     duplicate: bool
-
-
-class IdempotencyMarker(StoredModel):
-    """What a `clientMessageId` was used for.
-
-    Attributes:
-        digest: of the request, keyed with `salt`; both are dropped when the message is deleted.
-    """
-
-    event_seq: int
-    salt: bytes | None = None
-    digest: bytes | None = None
 
 
 class _DuplicateError(Exception):
@@ -55,11 +43,11 @@ class MessagesService(BaseService):
         self,
         repository: IRepository | None = None,
         *,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
         membership: MembershipService | None = None,
     ) -> None:
         super().__init__(repository)
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
 
     def post(self, channel_id: str, caller: Caller, message: PostMessage) -> Posted:
@@ -90,7 +78,7 @@ class MessagesService(BaseService):
             )
 
         try:
-            event = self._log.append(channel_id, prepare)
+            event = self._event_log.append(channel_id, prepare)
         except _DuplicateError as duplicate:
             return Posted(self._replay(channel_id, message, duplicate.marker), duplicate=True)
         metrics.add_metric(name="MessageAppended", unit="Count", value=1)
@@ -100,7 +88,7 @@ class MessagesService(BaseService):
         if seq is None:
             return
         try:
-            self._log.get_message(channel_id, seq)
+            self._event_log.get_message(channel_id, seq)
         except MessageNotFoundError:
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
 
@@ -125,7 +113,7 @@ class MessagesService(BaseService):
                 raise ConflictError(
                     "This clientMessageId was used for a message with another text or replyTo."
                 )
-        return self._log.get(channel_id, marker.event_seq)
+        return self._event_log.get(channel_id, marker.event_seq)
 
 
 def _refuse_duplicate(_position: int, item: Item | None) -> None:

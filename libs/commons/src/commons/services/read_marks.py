@@ -4,11 +4,11 @@ from commons import keys
 from commons.dal import Compare, Exists, IRepository, NotExists, Table, Update, all_of, any_of
 from commons.dynamodb.exceptions import ConditionFailedError
 from commons.errors import ChannelNotFoundError, InvalidRequestError
-from commons.realtime import frames
+from commons.realtime import encoded_frames
 from commons.schemas.caller import Caller
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.log import LogService
+from commons.services.event_log import EventLogService
 from commons.services.membership import MembershipService
 
 
@@ -24,12 +24,12 @@ class ReadMarksService(BaseService):
         repository: IRepository | None = None,
         *,
         broadcasts: ChannelBroadcastService,
-        log: LogService | None = None,
+        event_log: EventLogService | None = None,
         membership: MembershipService | None = None,
     ) -> None:
         super().__init__(repository)
         self._broadcasts = broadcasts
-        self._log = log or LogService(self.repository)
+        self._event_log = event_log or EventLogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
 
     def mark(self, channel_id: str, caller: Caller, seq: int) -> bool:
@@ -42,13 +42,13 @@ class ReadMarksService(BaseService):
         member = self._membership.open_channel(channel_id, caller.user_id).member
         if seq <= member.read_seq:
             return False
-        if seq > self._log.head(channel_id):
+        if seq > self._event_log.head(channel_id):
             raise InvalidRequestError.of("seq", "is past the channel's lastSeq")
         if not self._move(channel_id, caller, seq):
             return False
         self._broadcasts.send(
             channel_id,
-            frames.read(channel_id, caller.user_id, seq),
+            encoded_frames.read(channel_id, caller.user_id, seq),
             except_users=frozenset({caller.user_id}),
         )
         return True

@@ -8,7 +8,8 @@ from commons import keys
 from commons.clock import epoch_seconds
 from commons.dal import Item, Table
 from commons.errors import UnauthenticatedError
-from commons.schemas.base import BaseSchema, StoredModel
+from commons.records.ticket import TicketRecord
+from commons.schemas.base import BaseSchema
 from commons.schemas.caller import Caller
 from commons.services.base import BaseService
 
@@ -21,20 +22,6 @@ class Ticket(BaseSchema):
 
     ticket: str
     expires_in: int
-
-
-class TicketRecord(StoredModel):
-    """What a ticket stands for; its key is the ticket's hash, the ticket itself is stored nowhere.
-
-    Attributes:
-        expires_at: of the ticket, in epoch seconds.
-        token_expires_at: of the token it was bought with, in epoch seconds.
-    """
-
-    user_id: str
-    name: str | None = None
-    expires_at: int
-    token_expires_at: int
 
 
 class TicketsService(BaseService):

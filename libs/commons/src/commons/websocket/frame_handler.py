@@ -20,11 +20,11 @@ from commons.errors import (
 )
 from commons.json_text import parse_json
 from commons.observability import log
+from commons.records.connection import Connection
 from commons.schemas.base import BaseSchema
-from commons.schemas.connection import Connection
-from commons.schemas.frames import ErrorFrame
-from commons.schemas.frames_in import MAX_REQUEST_ID
+from commons.schemas.client_frames import MAX_REQUEST_ID
 from commons.schemas.problem import PROBLEM_TYPE_PREFIX, Problem, problem_of
+from commons.schemas.server_frames import ErrorFrame
 from commons.services.connections import ConnectionEndedError
 
 MAX_CLIENT_FRAME_BYTES: Final = 32_768

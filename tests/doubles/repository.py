@@ -5,7 +5,9 @@ from copy import deepcopy
 from dataclasses import replace
 from threading import Lock
 
-from commons.dal.conditions import holds, ordered
+from tests.doubles.conditions import holds, ordered
+from tests.doubles.sizes import item_size
+
 from commons.dal.interface import (
     INDEX_ATTRIBUTES,
     TABLE_KEYS,
@@ -26,7 +28,6 @@ from commons.dal.interface import (
     Write,
 )
 from commons.dal.serialisation import deserialize, serialize_item
-from commons.dal.sizes import item_size
 from commons.dal.validation import (
     KeyValues,
     check_distinct,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from commons.schemas.event import Event
-from commons.schemas.frames import (
+from commons.schemas.server_frames import (
     DeltaFrame,
     PresenceFrame,
     ReadFrame,

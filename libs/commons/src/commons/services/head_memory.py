@@ -10,7 +10,7 @@ MAX_HEADS = 10_000
 """Some 2 MB; the channels touched longest ago are forgotten first."""
 
 
-class Heads:
+class HeadMemory:
     """Numbers that exist in each channel's log: never ahead of it, perhaps behind."""
 
     def __init__(self) -> None:
@@ -29,9 +29,9 @@ class Heads:
                 self._heads.popitem(last=False)
 
 
-_HEADS: WeakKeyDictionary[IRepository, Heads] = WeakKeyDictionary()
+_HEADS: WeakKeyDictionary[IRepository, HeadMemory] = WeakKeyDictionary()
 
 
-def heads_of(repository: IRepository) -> Heads:
+def head_memory_of(repository: IRepository) -> HeadMemory:
     """One memory a repository, shared by all services on it."""
-    return _HEADS.setdefault(repository, Heads())
+    return _HEADS.setdefault(repository, HeadMemory())

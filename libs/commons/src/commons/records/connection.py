@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from commons import keys
 from commons.dal import Item
-from commons.schemas.base import StoredModel
+from commons.records.base import StoredModel
 from commons.schemas.caller import Caller
 
 MAX_CHANNELS: Final = 50
@@ -81,3 +81,11 @@ class Connection(StoredModel):
             live_since=live_since,
             replaying_since=replaying_since,
         )
+
+
+class UserConnection(StoredModel):
+    """The row `(user#U, ID)`, by which a user's connections are counted."""
+
+    connection_id: str
+    expires_at: int
+    connected_at: int

@@ -38,7 +38,7 @@ from commons.schemas.event import (
     Sender,
 )
 from commons.services.base import BaseService
-from commons.services.heads import heads_of
+from commons.services.head_memory import head_memory_of
 
 APPEND_BUDGET_SECONDS: Final = 15.0
 """API Gateway gives a caller up after 29 s: what has not won by then says so while it can."""
@@ -118,12 +118,12 @@ def _correlation_id() -> str | None:
     return of_task if isinstance(of_task, str) else log.get_correlation_id()
 
 
-class LogService(BaseService):
+class EventLogService(BaseService):
     """Appends events and reads them back."""
 
     def __init__(self, repository: IRepository | None = None) -> None:
         super().__init__(repository)
-        self._heads = heads_of(self.repository)
+        self._heads = head_memory_of(self.repository)
 
     def append(self, channel_id: str, prepare: Callable[[], Draft]) -> Event:
         """Appends one event at the head, whatever writes at once.
