@@ -1,11 +1,8 @@
 """The house's rules for stack templates, which cfn-lint does not know.
 
-`python tools/check_templates.py` prints what breaks them; `--rename-deployments` gives the REST
-API's deployments the names that their gateway responses ask for.
+`python tools/check_templates.py` prints what breaks them.
 """
 
-import argparse
-import hashlib
 import json
 import re
 import sys
@@ -23,9 +20,6 @@ SSM_PARAMETER_TYPE: Final = "AWS::SSM::Parameter::Value<String>"
 
 ACTIONS_WITHOUT_RESOURCES: Final = frozenset({"xray:PutTraceSegments", "xray:PutTelemetryRecords"})
 """IAM knows no resource for these."""
-
-_DEPLOYMENT: Final = re.compile(r"(?P<stem>GatewayResponses\w*?)(?P<digest>[0-9a-f]{8})\Z")
-_DIGEST_LENGTH: Final = 8
 
 type Resource = dict[str, Any]
 
@@ -221,13 +215,6 @@ def execution_log_is_off(template: Template) -> Iterator[str]:
                 yield f"the execution log of {name} would hold message texts and tokens"
 
 
-def deployment_is_named_after_its_responses(template: Template) -> Iterator[str]:
-    """Else a changed response would never be deployed."""
-    for name, expected in deployment_names(template).items():
-        if name != expected:
-            yield f"{name} should be {expected}: run tools/check_templates.py --rename-deployments"
-
-
 RULES: Final = (
     function_has_its_own_log_group,
     log_group_has_a_retention,
@@ -244,23 +231,7 @@ RULES: Final = (
     stack_has_one_dashboard,
     access_log_holds_no_query_string,
     execution_log_is_off,
-    deployment_is_named_after_its_responses,
 )
-
-
-def deployment_names(template: Template) -> dict[str, str]:
-    """Each deployment of gateway responses, and the name it should have."""
-    responses = {
-        name: resource["Properties"]
-        for name, resource in template.of_type("AWS::ApiGateway::GatewayResponse").items()
-    }
-    published = json.dumps(responses, sort_keys=True).encode()
-    digest = hashlib.sha256(published).hexdigest()[:_DIGEST_LENGTH]
-    return {
-        name: match["stem"] + digest
-        for name in template.of_type("AWS::ApiGateway::Deployment")
-        if (match := _DEPLOYMENT.match(name))
-    }
 
 
 def _events(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -294,21 +265,8 @@ def _reference(value: object) -> str | None:
             return None
 
 
-def _rename_deployments(path: Path) -> None:
-    text = path.read_text()
-    for name, expected in deployment_names(Template.load(path)).items():
-        text = text.replace(f"  {name}:\n", f"  {expected}:\n")
-    path.write_text(text)
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rename-deployments", action="store_true")
-    arguments = parser.parse_args()
     paths = [STACKS_ROOT / stack / "template.yaml" for stack in STACKS]
-    if arguments.rename_deployments:
-        for path in paths:
-            _rename_deployments(path)
     found = [violation for path in paths for violation in violations(Template.load(path))]
     sys.stdout.writelines(f"{violation}\n" for violation in found)
     return 1 if found else 0

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # untyped
 from openapi_spec_validator import validate
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # untyped
 from tests.doubles.repository import InMemoryRepository
 
 from commons import errors
@@ -32,7 +31,7 @@ type Routes = set[tuple[str, str]]
 
 
 def test_the_committed_document_is_the_generated_one() -> None:
-    assert PATH.read_text(encoding="utf-8") == as_json(), "run: python -m rest_api.description"
+    assert PATH.read_text(encoding="utf-8") == as_json(), "run: poe describe"
 
 
 def test_the_document_lies_beside_the_stack_that_serves_it() -> None:
@@ -61,50 +60,6 @@ def test_the_document_and_the_function_name_the_same_routes(
     }
 
     assert routes == described_routes()
-
-
-def template_events() -> dict[str, dict[str, Any]]:
-    template = yaml_parse((ROOT / "stacks" / "rest" / "template.yaml").read_text(encoding="utf-8"))
-    events = template["Resources"]["RestApiFunction"]["Properties"]["Events"]
-    return {name: event["Properties"] for name, event in events.items()}
-
-
-def test_the_document_and_the_template_name_the_same_routes() -> None:
-    events = template_events().values()
-    routes = {
-        (event["Method"], re.sub(r"{\w+}", "{}", event["Path"]))
-        for event in events
-        if event["Method"] != "options"
-    }
-
-    assert routes == described_routes()
-
-
-def test_the_template_names_events_as_the_document_names_operations() -> None:
-    names = {
-        name[0].lower() + name[1:]
-        for name, event in template_events().items()
-        if event["Method"] != "options"
-    }
-
-    assert names == {operation["operationId"] for _, _, operation in OPERATIONS}
-
-
-def test_every_path_with_a_token_answers_preflights_without_one() -> None:
-    events = template_events().values()
-    preflights = {event["Path"] for event in events if event["Method"] == "options"}
-
-    assert preflights >= {path for path in DOCUMENT["paths"] if path.startswith("/v1/")}
-
-
-def test_what_needs_no_token_is_the_same_in_document_and_template() -> None:
-    in_template = {
-        event["Path"]
-        for event in template_events().values()
-        if event.get("Auth", {}).get("Authorizer") == "NONE" and event["Method"] != "options"
-    }
-
-    assert in_template == {path for _, path, each in OPERATIONS if each.get("security") == []}
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # no stubs
-from tools.check_templates import Template
+from tools import gateway_api
+from tools.check_templates import STACKS_ROOT, Template
 
 from commons import errors
 from commons.errors import ChatError
@@ -84,7 +85,7 @@ def paths(rest: Template) -> dict[str, dict[str, Any]]:
 
 
 def is_authorized(operation: dict[str, Any]) -> bool:
-    return {"NONE": []} not in operation["security"]
+    return operation.get("security") == [{"Bearer": []}]
 
 
 def test_a_stack_is_translated(template: Template) -> None:
@@ -120,24 +121,64 @@ def test_a_preflight_of_every_path_of_the_api_reaches_the_function(
             assert not is_authorized(verbs["options"]), path
 
 
+def test_the_template_has_what_the_description_says() -> None:
+    document = json.loads(gateway_api.DOCUMENT.read_text(encoding="utf-8"))
+    template = gateway_api.TEMPLATE.read_text(encoding="utf-8")
+    assert template == gateway_api.write(template, document), "run: poe describe"
+
+
+def test_every_route_calls_the_function(paths: dict[str, dict[str, Any]]) -> None:
+    for verbs in paths.values():
+        for operation in verbs.values():
+            integration = operation["x-amazon-apigateway-integration"]
+            assert integration["type"] == "aws_proxy"
+            assert integration["httpMethod"] == "POST"
+            assert "${RestApiFunction.Arn}" in integration["uri"]["Fn::Sub"]
+
+
+def test_one_permission_lets_the_api_call_a_function_whatever_its_routes(rest: Template) -> None:
+    """A resource policy has 20 KB at most, and a statement a route filled it."""
+    permissions = [
+        each["Properties"]
+        for each in translate(rest)["Resources"].values()
+        if each["Type"] == "AWS::Lambda::Permission"
+    ]
+    sources = {
+        each["FunctionName"]["Ref"]: each["SourceArn"]["Fn::Sub"].rpartition(":")[2]
+        for each in permissions
+    }
+    assert len(permissions) == len(sources)
+    assert sources == {
+        "RestApiFunction": "${RestApi}/${Stage}/*",
+        "RestAuthorizerFunction": "${RestApi}/authorizers/*",
+    }
+
+
+def test_every_deployment_of_the_stack_deploys_the_api(rest: Template) -> None:
+    """A deployment is named after the body's text, which holds no parameter's value."""
+    assert rest.resources["RestApi"]["Properties"]["AlwaysDeploy"] is True
+
+
 def test_a_revoked_token_is_believed_for_a_minute_at_most(rest: Template) -> None:
-    authorizer = rest.resources["RestApi"]["Properties"]["Auth"]["Authorizers"]["Bearer"]
-    assert authorizer["Identity"] == {"Headers": ["Authorization"], "ReauthorizeEvery": 60}
+    body = rest.resources["RestApi"]["Properties"]["DefinitionBody"]
+    authorizer = body["components"]["securitySchemes"]["Bearer"]["x-amazon-apigateway-authorizer"]
+    assert authorizer["authorizerResultTtlInSeconds"] == 60
+    assert authorizer["identitySource"] == "method.request.header.Authorization"
+    assert "${RestAuthorizerFunction.Arn}" in authorizer["authorizerUri"]["Fn::Sub"]
 
 
 class TestGatewayResponses:
     @pytest.fixture
     def responses(self, rest: Template) -> dict[str, dict[str, Any]]:
-        """The properties of each, by type."""
-        return {
-            each["Properties"]["ResponseType"]: each["Properties"]
-            for each in rest.of_type("AWS::ApiGateway::GatewayResponse").values()
-        }
+        """As API Gateway imports them, by type."""
+        body = translate(rest)["Resources"]["RestApi"]["Properties"]["Body"]
+        found: dict[str, dict[str, Any]] = body["x-amazon-apigateway-gateway-responses"]
+        return found
 
     @pytest.fixture
     def problems(self, responses: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         return {
-            name: json.loads(each["ResponseTemplates"]["application/json"])
+            name: json.loads(each["responseTemplates"]["application/json"])
             for name, each in responses.items()
         }
 
@@ -146,11 +187,17 @@ class TestGatewayResponses:
     ) -> None:
         for name, problem in problems.items():
             assert problem.keys() == {"type", "title", "status", "detail"}
-            assert str(problem["status"]) == responses[name]["StatusCode"]
-            content_type = responses[name]["ResponseParameters"][
+            if name != "DEFAULT_5XX":
+                assert str(problem["status"]) == responses[name]["statusCode"]
+            content_type = responses[name]["responseParameters"][
                 "gatewayresponse.header.Content-Type"
             ]
             assert content_type == "'application/problem+json'"
+
+    def test_what_stands_for_several_server_errors_rewrites_none(
+        self, responses: dict[str, dict[str, Any]]
+    ) -> None:
+        assert "statusCode" not in responses["DEFAULT_5XX"]
 
     def test_each_is_one_that_the_function_would_answer(
         self, problems: dict[str, dict[str, Any]]
@@ -160,8 +207,11 @@ class TestGatewayResponses:
             for error in vars(errors).values()
             if isinstance(error, type) and issubclass(error, ChatError) and error is not ChatError
         }
-        for problem in problems.values():
-            if problem["status"] < 500:
+        described = (STACKS_ROOT.parent / "docs" / "problems.md").read_text()
+        for name, problem in problems.items():
+            code = problem["type"].removeprefix(PROBLEM_TYPE_PREFIX)
+            assert f"| `{code}` |" in described, name
+            if problem["type"] in known:
                 assert known[problem["type"]] == (problem["status"], problem["title"])
 
     @pytest.mark.parametrize(
@@ -169,15 +219,23 @@ class TestGatewayResponses:
         [
             ("UNAUTHORIZED", 401),
             ("ACCESS_DENIED", 401),
+            ("AUTHORIZER_FAILURE", 503),
+            ("AUTHORIZER_CONFIGURATION_ERROR", 503),
+            ("API_CONFIGURATION_ERROR", 503),
             ("MISSING_AUTHENTICATION_TOKEN", 404),
             ("INVALID_SIGNATURE", 404),
             ("RESOURCE_NOT_FOUND", 404),
             ("DEFAULT_4XX", 404),
             ("BAD_REQUEST_BODY", 400),
+            ("BAD_REQUEST_PARAMETERS", 400),
             ("REQUEST_TOO_LARGE", 413),
             ("UNSUPPORTED_MEDIA_TYPE", 415),
+            ("WAF_FILTERED", 403),
             ("THROTTLED", 429),
-            ("DEFAULT_5XX", 500),
+            ("QUOTA_EXCEEDED", 429),
+            ("INTEGRATION_FAILURE", 504),
+            ("INTEGRATION_TIMEOUT", 504),
+            ("DEFAULT_5XX", 502),
         ],
     )
     def test_a_status_is_the_contracts(
@@ -185,23 +243,46 @@ class TestGatewayResponses:
     ) -> None:
         assert problems[response_type]["status"] == status
 
-    def test_who_is_throttled_hears_when_to_come_back(
+    def test_who_may_come_back_hears_when(self, responses: dict[str, dict[str, Any]]) -> None:
+        for name, response in responses.items():
+            says = "gatewayresponse.header.Retry-After" in response["responseParameters"]
+            assert says == (response.get("statusCode") in {"429", "503"}), name
+
+    def test_a_browser_may_read_them_only_where_browsers_may_call(
         self, responses: dict[str, dict[str, Any]]
     ) -> None:
-        for name, response in responses.items():
-            says = "gatewayresponse.header.Retry-After" in response["ResponseParameters"]
-            assert says == (response["StatusCode"] == "429"), name
-
-    def test_each_is_published_by_a_deployment_made_after_it(self, rest: Template) -> None:
-        responses = rest.of_type("AWS::ApiGateway::GatewayResponse").keys()
-        deployments = rest.of_type("AWS::ApiGateway::Deployment")
-        assert {each["Condition"] for each in deployments.values()} == {
-            "HasAllowedOrigins",
-            "HasNoAllowedOrigins",
-        }
-        for each in deployments.values():
-            assert {*responses, "RestApiStage"} == set(each["DependsOn"])
-            assert each["DeletionPolicy"] == "Retain"
+        for response in responses.values():
+            assert response["responseParameters"][
+                "gatewayresponse.header.Access-Control-Allow-Origin"
+            ] == {
+                "Fn::If": [
+                    "HasAllowedOrigins",
+                    "method.request.header.Origin",
+                    {"Ref": "AWS::NoValue"},
+                ]
+            }
 
     def test_none_tells_what_it_is_made_of(self, problems: dict[str, dict[str, Any]]) -> None:
         assert not re.search(r"\$|arn:|[Ll]ambda|[Aa]uthorizer", json.dumps(problems))
+
+    def test_on_aws_they_come_with_the_body_alone(self, rest: Template) -> None:
+        """An import of the body removes those that are resources of their own."""
+        for each in rest.of_type("AWS::ApiGateway::GatewayResponse").values():
+            assert each["Condition"] == "IsEmulated"
+        for each in rest.of_type("AWS::ApiGateway::Deployment").values():
+            assert each["Condition"] == "IsEmulated"
+
+    def test_the_emulator_gets_the_same(
+        self, rest: Template, responses: dict[str, dict[str, Any]]
+    ) -> None:
+        emulated = rest.of_type("AWS::ApiGateway::GatewayResponse")
+        assert {
+            properties["ResponseType"]: {
+                "responseParameters": properties["ResponseParameters"],
+                "responseTemplates": properties["ResponseTemplates"],
+            }
+            | ({"statusCode": properties["StatusCode"]} if "StatusCode" in properties else {})
+            for properties in (each["Properties"] for each in emulated.values())
+        } == responses
+        (deployment,) = rest.of_type("AWS::ApiGateway::Deployment").values()
+        assert set(deployment["DependsOn"]) == {*emulated, "RestApiStage"}
