@@ -219,6 +219,23 @@ def test_unread_messages_are_those_of_others_past_the_mark(alice: Client) -> Non
     assert bob.get("/v1/channels").body["items"] == [seen]
 
 
+def test_a_channel_says_when_its_last_event_happened(alice: Client) -> None:
+    channel = alice.new_channel("bob")
+    bob = alice.as_user("bob")
+    empty = alice.get(f"/v1/channels/{channel}").body
+
+    event = alice.post(f"/v1/channels/{channel}/messages", {"text": "one"}).body
+    seen = bob.get(f"/v1/channels/{channel}").body
+    listed = bob.get("/v1/channels").body["items"]
+    renamed = alice.call("PATCH", f"/v1/channels/{channel}", {"name": "other"}).body
+    (last,) = alice.get(f"/v1/channels/{channel}/events?after=1").body["items"]
+
+    assert "lastEventAt" not in empty
+    assert seen["lastEventAt"] == event["createdAt"]
+    assert listed == [seen]
+    assert renamed["lastEventAt"] == last["createdAt"]
+
+
 @pytest.mark.parametrize(("messages", "unread"), [(99, 99), (100, 100), (101, 100)])
 def test_more_than_a_hundred_unread_messages_count_as_a_hundred(
     alice: Client, messages: int, unread: int

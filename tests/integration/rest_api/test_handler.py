@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -107,11 +108,13 @@ def test_pages_for_people_are_served_without_anything_from_elsewhere(
     assert len(swagger["body"].encode()) < 6_000_000
 
 
-def test_the_description_is_served_as_committed(context: LambdaContext) -> None:
-    answer = call(context, "GET", "/openapi.json")
+@pytest.mark.parametrize("name", ["openapi", "asyncapi"])
+def test_the_descriptions_are_served_as_committed(context: LambdaContext, name: str) -> None:
+    answer = call(context, "GET", f"/{name}.json")
 
+    committed = files("rest_api").joinpath(f"{name}.json").read_text(encoding="utf-8")
     assert answer["multiValueHeaders"]["Content-Type"] == ["application/json"]
-    assert json.loads(answer["body"])["openapi"] == "3.1.0"
+    assert answer["body"] == committed
 
 
 def test_metrics_are_published_in_the_embedded_format(

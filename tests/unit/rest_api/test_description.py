@@ -15,6 +15,7 @@ from commons import errors
 from commons.json_text import MAX_DEPTH
 from rest_api.app import RestApi
 from rest_api.composition import build_services
+from rest_api.description import examples
 from rest_api.description.__main__ import PATH
 from rest_api.description.document import as_json
 from rest_api.settings import Settings
@@ -63,11 +64,12 @@ def test_the_document_and_the_function_name_the_same_routes(
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
-def test_an_operation_has_an_id_a_summary_errors_and_an_example(
+def test_an_operation_has_an_id_a_summary_a_description_errors_and_an_example(
     method: str, path: str, operation: dict[str, Any]
 ) -> None:
     assert operation["operationId"]
     assert operation["summary"]
+    assert operation["description"]
     assert any(status.startswith("4") for status in operation["responses"])
     for parameter in operation.get("parameters", []):
         assert parameter["description"]
@@ -114,6 +116,77 @@ def medias(node: Any) -> Any:
     elif isinstance(node, list):
         for each in node:
             yield from medias(each)
+
+
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+
+
+def test_posting_answers_the_message_that_was_created() -> None:
+    responses = DOCUMENT["paths"]["/v1/channels/{channelId}/messages"]["post"]["responses"]
+
+    for status in ("200", "201"):
+        schema = responses[status]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/MessageCreated"}
+
+
+def conforms(name: str, value: Any) -> bool:
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    return bool(Draft202012Validator(schema).is_valid(value))
+
+
+def test_an_event_of_a_later_type_is_an_event() -> None:
+    later = {**examples.EVENT, "type": "poll.opened", "data": {"options": 3}}
+    broken = {**examples.EVENT, "data": {"options": 3}}
+
+    assert conforms("ChatEvent", examples.EVENT)
+    assert conforms("ChatEvent", later)
+    assert not conforms("ChatEvent", broken)
+    assert "discriminator" not in SCHEMAS["ChatEvent"]
+
+
+def test_answers_leave_room_for_values_to_come_and_requests_do_not() -> None:
+    assert conforms("Message", {**examples.MESSAGE, "finishReason": "later"})
+    assert not conforms("PutMember", {"role": "later"})
+
+
+def properties(node: Any) -> Any:
+    if isinstance(node, dict):
+        yield from node.get("properties", {}).items()
+        for each in node.values():
+            yield from properties(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from properties(each)
+
+
+def test_times_are_said_to_be_times() -> None:
+    times = {name: each for name, each in properties(SCHEMAS) if name.endswith("At")}
+
+    assert times.keys() >= {"createdAt", "editedAt", "deletedAt", "joinedAt", "lastEventAt"}
+    assert all(each["format"] == "date-time" for each in times.values())
+
+
+def test_no_schema_hides_a_type_of_the_dom() -> None:
+    assert not SCHEMAS.keys() & {"Event", "Document", "MessageEvent", "Request", "Response"}
+
+
+def test_what_a_page_fills_in_can_be_sent_twice() -> None:
+    parameters = [
+        parameter
+        for _, _, operation in OPERATIONS
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == "Idempotency-Key"
+    ]
+    bodies = [
+        media["example"]
+        for _, _, operation in OPERATIONS
+        for media in medias(operation.get("requestBody", {}))
+    ]
+
+    assert len(parameters) == 1
+    assert "example" not in parameters[0]
+    assert bodies
+    assert not any("clientMessageId" in body for body in bodies)
 
 
 def test_every_kind_of_error_is_explained() -> None:

@@ -43,6 +43,7 @@ AUTHENTICATED = {
 OPEN = {
     ("GET", "/v1/health"),
     ("GET", "/openapi.json"),
+    ("GET", "/asyncapi.json"),
     ("GET", "/swagger"),
     ("GET", "/"),
 }

@@ -7,8 +7,13 @@ SYSTEM_ID = "#system"
 
 
 def new_channel_id() -> str:
-    """22 characters of `[A-Za-z0-9_-]`, 128 bits: not to be guessed, never holds `#`."""
-    return secrets.token_urlsafe(16)
+    """22 characters of `[A-Za-z0-9_-]`, 128 bits: not to be guessed, never holds `#`.
+
+    None begins with a dash, which a command line takes for an option.
+    """
+    while (channel_id := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return channel_id
 
 
 def new_write_id() -> str:

@@ -2,24 +2,25 @@
 
 import json
 import re
-from collections.abc import Iterable
-from typing import Any, Final
-
-from pydantic import BaseModel
-from pydantic.alias_generators import to_camel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
-from pydantic_core import core_schema
+from typing import Final
 
 from commons.json_text import MAX_DEPTH
-from commons.schemas.event import EVENT_ADAPTER
 from commons.schemas.problem import Problem
 from commons.schemas.types import MAX_METADATA_BYTES, MAX_TEXT
 from rest_api.description import examples
+from rest_api.description.json_schemas import (
+    REF,
+    answer_schemas,
+    event_union,
+    query_parameters,
+    request_schemas,
+)
 from rest_api.description.operation import Body, JsonObject, Operation, Success
 from rest_api.description.operations import OPERATIONS
 from rest_api.version import VERSION
 
-_REF: Final = "#/components/schemas/{model}"
+CONTACT: Final = {"name": "The owners of the stack: its README says who, and how to reach them"}
+LICENSE: Final = "Proprietary"
 
 _TAGS: Final = {
     "Channels": "Where people talk, and the agent's settings there.",
@@ -73,17 +74,6 @@ _ERROR_DESCRIPTIONS: Final = {
 }
 
 
-class _RequestSchemas(GenerateJsonSchema):
-    """Schemas of what comes in: null means absent, unknown fields are refused."""
-
-
-class _AnswerSchemas(GenerateJsonSchema):
-    """Schemas of what goes out: never null, and fields may be added at any time."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-
 def as_json() -> str:
     return json.dumps(build(), ensure_ascii=False, indent=1) + "\n"
 
@@ -95,15 +85,18 @@ def build() -> JsonObject:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Chat",
+            "title": "Chat backend",
             "version": VERSION,
             "summary": "Group chat with AI agents.",
             "description": "Errors are RFC 9457 problems; docs/problems.md explains each `type`. "
             "Times are RFC 3339 in UTC with milliseconds. A field without a value is left out. "
-            "Clients ignore fields and event types that they do not know. "
+            "Clients ignore fields, values and event types that they do not know. "
+            "What comes by WebSocket is described by [asyncapi.json](asyncapi.json), and in prose "
+            "by docs/websocket.md; the clients that there are, by docs/clients.md. "
             f"JSON nests {MAX_DEPTH} levels of objects and arrays at most, the body itself "
             "included, and holds no number beyond a double's range.",
-            "license": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
+            "contact": CONTACT,
+            "license": {"name": LICENSE, "identifier": f"LicenseRef-{LICENSE}"},
         },
         "servers": [{"url": ".", "description": "Where this document is served."}],
         "security": [{"bearer": []}],
@@ -155,8 +148,7 @@ def _parameters(operation: Operation) -> list[JsonObject]:
         {"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in names
     ]
     if operation.query is not None:
-        properties = _definitions([operation.query], _AnswerSchemas)[operation.query.__name__]
-        for name, schema in properties["properties"].items():
+        for name, schema in query_parameters(operation.query).items():
             parameters.append(
                 {
                     "name": name,
@@ -186,7 +178,7 @@ def _success(success: Success) -> JsonObject:
 
 def _media(body: Body) -> JsonObject:
     name = body.schema if isinstance(body.schema, str) else body.schema.__name__
-    return {"schema": {"$ref": _REF.format(model=name)}, "example": body.example}
+    return {"schema": {"$ref": REF.format(model=name)}, "example": body.example}
 
 
 def _error_name(status: int) -> str:
@@ -199,7 +191,7 @@ def _error(status: int) -> JsonObject:
         "description": _ERROR_DESCRIPTIONS[status],
         "content": {
             "application/problem+json": {
-                "schema": {"$ref": _REF.format(model="Problem")},
+                "schema": {"$ref": REF.format(model="Problem")},
                 "example": examples.PROBLEMS[status],
             }
         },
@@ -223,11 +215,8 @@ def _schemas() -> JsonObject:
         for success in operation.successes
         if success.body is not None and not isinstance(success.body.schema, str)
     }
-    coming_in = _definitions(requests, _RequestSchemas)
-    going_out = {
-        name: _tolerant(schema)
-        for name, schema in _definitions({*answers, Problem}, _AnswerSchemas).items()
-    }
+    coming_in = request_schemas(requests)
+    going_out = {**answer_schemas({*answers, Problem}), **event_union()}
     for name in coming_in.keys() & going_out.keys():
         if coming_in[name] != going_out[name]:
             raise ValueError(f"{name} is another schema as a request than as an answer")
@@ -239,76 +228,11 @@ def _schemas() -> JsonObject:
     coming_in["PostMessage"]["properties"]["metadata"][
         "description"
     ] = f"At most {MAX_METADATA_BYTES:,} bytes of JSON; more is a 413."
-    event = EVENT_ADAPTER.json_schema(
-        ref_template=_REF, schema_generator=_AnswerSchemas, mode="validation"
-    )
-    event.pop("$defs")
     schemas = {
         **coming_in,
-        **_with_event_reference(going_out),
-        "Event": event,
+        **going_out,
         "Accepted": {"type": "object", "description": "Nothing to say yet."},
-        "Document": {"type": "object", "description": "OpenAPI."},
+        "OpenApiDocument": {"type": "object", "description": "OpenAPI."},
+        "AsyncApiDocument": {"type": "object", "description": "AsyncAPI."},
     }
     return dict(sorted(schemas.items()))
-
-
-def _definitions(
-    models: Iterable[type[BaseModel]], generator: type[GenerateJsonSchema]
-) -> dict[str, JsonObject]:
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, found = models_json_schema(
-        [(model, "validation") for model in ordered],
-        ref_template=_REF,
-        schema_generator=generator,
-    )
-    definitions: dict[str, JsonObject] = _plain(found["$defs"])
-    return definitions
-
-
-def _plain(schema: Any) -> Any:
-    """Without titles, which repeat names, without defaults of null, in the wire's spelling."""
-    if isinstance(schema, list):
-        return [_plain(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    plain: JsonObject = {}
-    for key, value in schema.items():
-        if key == "properties":
-            plain[key] = {name: _plain(each) for name, each in value.items()}
-        elif key == "description":
-            plain[key] = _wire_spelling(value)
-        elif key != "title" and (key, value) != ("default", None):
-            plain[key] = _plain(value)
-    return plain
-
-
-def _wire_spelling(docstring: str) -> str:
-    """A docstring's first paragraph; the names in it as they are in JSON."""
-    paragraph = " ".join(docstring.partition("\n\n")[0].split())
-    return re.sub(r"`(\w+)`", lambda name: f"`{to_camel(name[1])}`", paragraph)
-
-
-def _tolerant(schema: JsonObject) -> JsonObject:
-    """An answer's schema: fields may be added, and what has a default is always there."""
-    if "properties" not in schema:
-        return schema
-    always = [name for name, each in schema["properties"].items() if "default" in each]
-    required = sorted({*schema.get("required", ()), *always})
-    tolerant = {key: value for key, value in schema.items() if key != "additionalProperties"}
-    tolerant["properties"] = {
-        name: {key: value for key, value in each.items() if key != "default"}
-        for name, each in schema["properties"].items()
-    }
-    return {**tolerant, "required": required} if required else tolerant
-
-
-def _with_event_reference(schema: Any) -> Any:
-    """Names the union of events wherever it is spelled out."""
-    if isinstance(schema, list):
-        return [_with_event_reference(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema.get("discriminator", {}).get("propertyName") == "type":
-        return {"$ref": _REF.format(model="Event")}
-    return {key: _with_event_reference(value) for key, value in schema.items()}

@@ -21,6 +21,7 @@ CHANNEL: JsonObject = {
     "role": "owner",
     "memberCount": 2,
     "lastSeq": 12,
+    "lastEventAt": "2026-03-01T09:05:00.000Z",
     "readSeq": 10,
     "unreadCount": 1,
     "agent": AGENT,
@@ -33,7 +34,8 @@ MEMBER: JsonObject = {
     "readSeq": 0,
 }
 SENDER: JsonObject = {"id": "alice", "name": "Alice", "kind": "user"}
-POST: JsonObject = {"text": "When do we ship?", "clientMessageId": "c6a1f0d2-1"}
+# Without a clientMessageId: what a page fills in by itself would be a 409 the second time.
+POST: JsonObject = {"text": "When do we ship?"}
 EVENT: JsonObject = {
     "channelId": CHANNEL_ID,
     "seq": 12,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from commons.schemas.channel import Channel, Member
-from commons.schemas.event import EventPage
+from commons.schemas.event import EventPage, MessageCreated
 from commons.schemas.message import Message, PostMessage
 from commons.services.tickets import Ticket
 from rest_api.description import examples
@@ -33,7 +33,7 @@ _MESSAGE = _CHANNEL + "/messages/{seq}"
 _REACTION = _MESSAGE + "/reactions/{emoji}"
 
 _channel_body = Body(schema=Channel, example=examples.CHANNEL)
-_event_body = Body(schema="Event", example=examples.EVENT)
+_event_body = Body(schema=MessageCreated, example=examples.EVENT)
 _done = Success(status=204, description="Done.")
 _accepted = Success(
     status=202,
@@ -61,7 +61,6 @@ OPERATIONS: Sequence[Operation] = (
                     "minLength": 1,
                     "maxLength": MAX_IDEMPOTENCY_KEY,
                 },
-                "example": "9f1c7a52",
             }
         ],
         request=Body(schema=CreateChannel, example={"name": "Release 2.0", "members": ["bob"]}),
@@ -81,6 +80,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/channels",
         tag="Channels",
         summary="List the caller's channels",
+        description="In the order of their ids; `lastEventAt` lets a client sort them by activity.",
         query=PageQuery,
         successes=[
             Success(
@@ -100,6 +100,7 @@ OPERATIONS: Sequence[Operation] = (
         path=_CHANNEL,
         tag="Channels",
         summary="Get a channel",
+        description="As the caller sees it: `role`, `readSeq` and `unreadCount` are the caller's.",
         successes=[Success(status=200, description="The channel.", body=_channel_body)],
     ),
     Operation(
@@ -141,6 +142,7 @@ OPERATIONS: Sequence[Operation] = (
         path=_CHANNEL + "/presence",
         tag="Channels",
         summary="See who is listening to a channel",
+        description="Users with a live subscription, at once right, and how many connections each has.",
         successes=[
             Success(
                 status=200,
@@ -159,6 +161,7 @@ OPERATIONS: Sequence[Operation] = (
         path=_CHANNEL + "/members",
         tag="Members",
         summary="List a channel's members",
+        description="In the order of their ids.",
         query=PageQuery,
         successes=[
             Success(
@@ -246,6 +249,7 @@ OPERATIONS: Sequence[Operation] = (
         path=_MESSAGE,
         tag="Messages",
         summary="Get a message as it stands",
+        description="Edits, reactions and a deletion applied.",
         successes=[
             Success(
                 status=200,
@@ -289,6 +293,7 @@ OPERATIONS: Sequence[Operation] = (
         path=_REACTION,
         tag="Messages",
         summary="React to a message",
+        description="At most 20 emoji and 1,000 reactions a message. The same one again changes nothing.",
         successes=[_done],
         errors=[409],
     ),
@@ -298,6 +303,7 @@ OPERATIONS: Sequence[Operation] = (
         path=_REACTION,
         tag="Messages",
         summary="Take a reaction back",
+        description="The caller's own. One that is not there changes nothing.",
         successes=[_done],
         errors=[409],
     ),
@@ -371,6 +377,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/me",
         tag="Service",
         summary="Get who the token says is calling",
+        description="The user id that the token's claim names, and the display name if it has one.",
         successes=[
             Success(
                 status=200,
@@ -385,6 +392,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/health",
         tag="Service",
         summary="See whether the API serves",
+        description="Answers without reading any storage.",
         has_token=False,
         successes=[
             Success(
@@ -400,12 +408,29 @@ OPERATIONS: Sequence[Operation] = (
         path="/openapi.json",
         tag="Service",
         summary="Get this document",
+        description="The description of the REST API: OpenAPI 3.1.",
         has_token=False,
         successes=[
             Success(
                 status=200,
                 description="An OpenAPI document.",
-                body=Body(schema="Document", example={"openapi": "3.1.0"}),
+                body=Body(schema="OpenApiDocument", example={"openapi": "3.1.0"}),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="getAsyncApi",
+        method="get",
+        path="/asyncapi.json",
+        tag="Service",
+        summary="Get the description of the WebSocket API",
+        description="AsyncAPI 3: every frame of clients and of the server.",
+        has_token=False,
+        successes=[
+            Success(
+                status=200,
+                description="An AsyncAPI document.",
+                body=Body(schema="AsyncApiDocument", example={"asyncapi": "3.0.0"}),
             )
         ],
     ),
@@ -415,6 +440,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/swagger",
         tag="Service",
         summary="Try the API in a browser",
+        description="Swagger UI on this document; it loads nothing from elsewhere.",
         has_token=False,
         successes=[Success(status=200, description="A page.", media_type="text/html")],
     ),
@@ -424,6 +450,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/",
         tag="Service",
         summary="Chat in a browser",
+        description="The web client; it loads nothing from elsewhere.",
         has_token=False,
         successes=[Success(status=200, description="A page.", media_type="text/html")],
     ),

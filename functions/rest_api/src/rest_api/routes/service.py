@@ -31,6 +31,11 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
         refuse_query(app.current_event)
         return Response(status_code=200, content_type=JSON, body=_packaged("openapi.json"))
 
+    @app.get("/asyncapi.json")
+    def get_asyncapi() -> Response[str]:
+        refuse_query(app.current_event)
+        return Response(status_code=200, content_type=JSON, body=_packaged("asyncapi.json"))
+
     @app.get("/swagger")
     def get_swagger() -> Response[str]:
         refuse_query(app.current_event)

@@ -39,7 +39,7 @@ from commons.schemas.caller import Caller
 from commons.schemas.channel import Channel
 from commons.schemas.event import ChannelDeletedData, ChannelUpdatedData
 from commons.services.base import BaseService
-from commons.services.event_log import Draft, EventLogService
+from commons.services.event_log import Draft, EventLogService, LastEvent
 from commons.services.membership import MembershipService, OpenChannel
 from rest_api.schemas import CreateChannel, UpdateChannel
 from rest_api.services.agents import AgentRules, agent_view
@@ -129,7 +129,7 @@ class ChannelsService(BaseService):
             if idempotency_key is None or marker is None:
                 raise
             return CreatedChannel(self._replayed(caller, marker, digest), replayed=True)
-        view = self._view(OpenChannel(channel, owner), last_seq=0)
+        view = self._view(OpenChannel(channel, owner), LastEvent(0, None))
         return CreatedChannel(view, replayed=False)
 
     def get(self, channel_id: str, caller: Caller) -> Channel:
@@ -197,7 +197,7 @@ class ChannelsService(BaseService):
             event = self._event_log.append(channel_id, prepare)
         except UnchangedError:
             return self._view(changed)
-        return self._view(changed, last_seq=event.seq)
+        return self._view(changed, LastEvent(event.seq, event.created_at))
 
     def delete(self, channel_id: str, caller: Caller) -> None:
         """Ends the channel for everyone; a repeated call finishes what a crash left.
@@ -288,10 +288,10 @@ class ChannelsService(BaseService):
         except ChannelNotFoundError:
             return None
 
-    def _view(self, opened: OpenChannel, *, last_seq: int | None = None) -> Channel:
+    def _view(self, opened: OpenChannel, last: LastEvent | None = None) -> Channel:
         channel, member = opened.channel, opened.member
-        if last_seq is None:
-            last_seq = self._event_log.head(channel.channel_id)
+        if last is None:
+            last = self._event_log.last_event(channel.channel_id)
         return Channel(
             channel_id=channel.channel_id,
             name=channel.name,
@@ -299,10 +299,11 @@ class ChannelsService(BaseService):
             created_by=channel.created_by,
             role=member.role,
             member_count=channel.member_count,
-            last_seq=last_seq,
+            last_seq=last.seq,
+            last_event_at=last.created_at,
             read_seq=member.read_seq,
             unread_count=self._unread.count(
-                channel.channel_id, member.user_id, read_seq=member.read_seq, last_seq=last_seq
+                channel.channel_id, member.user_id, read_seq=member.read_seq, last_seq=last.seq
             ),
             agent=agent_view(channel.agent, member.role),
         )

@@ -36,6 +36,7 @@ class Channel(BaseSchema):
 
     Attributes:
         role: the caller's.
+        last_event_at: when event `last_seq` was appended; absent from a channel without events.
         read_seq: the caller's read mark.
         unread_count: messages by others past the mark, not deleted, among the newest 500; 100
             means 100 or more.
@@ -48,6 +49,7 @@ class Channel(BaseSchema):
     role: Role
     member_count: int
     last_seq: int
+    last_event_at: str | None = None
     read_seq: int
     unread_count: int
     agent: AgentView

@@ -70,6 +70,14 @@ class Draft:
     on_rejected: Callable[[int, Item | None], None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """`seq` is 0, and `created_at` None, for an empty log."""
+
+    seq: int
+    created_at: str | None
+
+
 def event_from_item(item: Mapping[str, object]) -> Event:
     """The event that an item of chat_events holds; what a newer writer added is ignored."""
     data = dict(cast("Mapping[str, object]", item["data"]))
@@ -172,7 +180,15 @@ class EventLogService(BaseService):
         Raises:
             ChannelNotFoundError: the channel was deleted.
         """
-        return self._observe_head(channel_id, consistent=True)
+        return self.last_event(channel_id).seq
+
+    def last_event(self, channel_id: str) -> LastEvent:
+        """The last event's number and time.
+
+        Raises:
+            ChannelNotFoundError: the channel was deleted.
+        """
+        return self._observe_last_event(channel_id, consistent=True)
 
     def read(self, channel_id: str, *, after: int, limit: int) -> EventPage:
         """Up to `limit` events after number `after`; fewer where a page of 1 MB ends earlier."""
@@ -218,14 +234,17 @@ class EventLogService(BaseService):
         return event
 
     def _observe_head(self, channel_id: str, *, consistent: bool) -> int:
+        return self._observe_last_event(channel_id, consistent=consistent).seq
+
+    def _observe_last_event(self, channel_id: str, *, consistent: bool) -> LastEvent:
         item = self._last_item(channel_id, consistent=consistent)
         if item is None:
-            return 0
+            return LastEvent(0, None)
         if item["type"] == "channel.deleted":
             raise ChannelNotFoundError
-        head = cast("int", item["seq"])
-        self._heads.set(channel_id, head)
-        return head
+        last = LastEvent(cast("int", item["seq"]), cast("str", item["created_at"]))
+        self._heads.set(channel_id, last.seq)
+        return last
 
     def _last_seq(self, channel_id: str) -> int:
         item = self._last_item(channel_id, consistent=True)
@@ -239,7 +258,7 @@ class EventLogService(BaseService):
                 ascending=False,
                 limit=1,
                 consistent=consistent,
-                attributes=("seq", "type"),
+                attributes=("seq", "type", "created_at"),
             )
         )
         return page.items[0] if page.items else None
