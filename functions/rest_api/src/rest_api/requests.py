@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
-from pydantic import ValidationError
 
 from commons.errors import (
     ChannelNotFoundError,
-    FieldError,
     InvalidRequestError,
     MalformedRequestError,
     MessageNotFoundError,
@@ -22,6 +20,7 @@ from commons.json_text import parse_json
 from commons.schemas import BaseSchema
 from commons.schemas.caller import Caller
 from commons.schemas.channel import CHANNEL_ID_PATTERN
+from commons.wire import from_wire
 from rest_api.schemas import NoQuery
 
 _SAFE_IN_PATH = "/-._~()'!*:@,;=+&$%"
@@ -32,26 +31,6 @@ _MEDIA_TYPE = re.compile(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?\Z', r
 def encoded_path(path: str) -> str:
     """The path, percent-encoded: it arrives so from AWS, and decoded from other gateways."""
     return quote(_BARE_PERCENT.sub("%25", path), safe=_SAFE_IN_PATH)
-
-
-def validated[Schema: BaseSchema](schema: type[Schema], value: object) -> Schema:
-    """The value as that schema.
-
-    Raises:
-        InvalidRequestError: a field is wrong, or unknown; each by its camelCase path.
-        TooLargeError: a field passes its size limit.
-    """
-    try:
-        return schema.model_validate(value, by_alias=True, by_name=False)
-    except ValidationError as error:
-        fields = [
-            FieldError(
-                ".".join(str(part) for part in each["loc"]) or "body",
-                each["msg"].removeprefix("Value error, "),
-            )
-            for each in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-    raise InvalidRequestError("At least one field is wrong.", errors=fields)
 
 
 def caller_of(event: APIGatewayProxyEvent) -> Caller:
@@ -98,7 +77,7 @@ def body_of[Schema: BaseSchema](event: APIGatewayProxyEvent, schema: type[Schema
     content_type = event.headers.get("content-type")
     if content_type and not _MEDIA_TYPE.match(content_type.strip()):
         raise UnsupportedMediaTypeError("Send the body as application/json.")
-    return validated(schema, _json(_text(event)))
+    return from_wire(schema, _json(_text(event)))
 
 
 def optional_body_of[Schema: BaseSchema](
@@ -118,7 +97,7 @@ def query_of[Schema: BaseSchema](event: APIGatewayProxyEvent, schema: type[Schem
     for name, values in multiple.items():
         if len(values) > 1:
             raise InvalidRequestError.of(name, "is given more than once")
-    return validated(schema, {name: values[0] for name, values in multiple.items()})
+    return from_wire(schema, {name: values[0] for name, values in multiple.items()})
 
 
 def channel_id_of(segment: str) -> str:

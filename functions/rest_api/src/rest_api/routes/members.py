@@ -2,6 +2,7 @@
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
+from commons.wire import from_wire
 from rest_api.composition import Services
 from rest_api.requests import (
     body_of,
@@ -9,7 +10,6 @@ from rest_api.requests import (
     caller_of,
     channel_id_of,
     decoded,
-    validated,
 )
 from rest_api.responses import json_response, no_content
 from rest_api.schemas import MemberPage, MemberPath, PageQuery, PutMember
@@ -47,4 +47,4 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
 
 def _user_id(segment: str) -> str:
-    return validated(MemberPath, {"userId": decoded("userId", segment)}).user_id
+    return from_wire(MemberPath, {"userId": decoded("userId", segment)}).user_id

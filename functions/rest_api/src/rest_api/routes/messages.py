@@ -3,6 +3,7 @@
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
 from commons.schemas.message import PostMessage
+from commons.wire import from_wire
 from rest_api.composition import Services
 from rest_api.requests import (
     body_of,
@@ -11,7 +12,6 @@ from rest_api.requests import (
     channel_id_of,
     decoded,
     seq_of,
-    validated,
 )
 from rest_api.responses import accepted, json_response, no_content
 from rest_api.schemas import EditMessage, MessagesQuery, ReactionPath
@@ -76,4 +76,4 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
 
 def _emoji(segment: str) -> str:
-    return validated(ReactionPath, {"emoji": decoded("emoji", segment)}).emoji
+    return from_wire(ReactionPath, {"emoji": decoded("emoji", segment)}).emoji

@@ -28,6 +28,7 @@ from commons.dal import (
 from commons.dynamodb.exceptions import TransactionCanceledError
 from commons.errors import ChannelNotFoundError, ConflictError, ForbiddenError
 from commons.ids import new_channel_id
+from commons.pages import that_fit
 from commons.records.channel import (
     AgentRecord,
     ChannelRecord,
@@ -141,25 +142,38 @@ class ChannelsService(BaseService):
         return self._view(self._membership.open_channel(channel_id, caller.user_id))
 
     def page(self, caller: Caller, *, limit: int, after: str | None = None) -> ChannelsPage:
-        """The caller's channels, in the order of their ids, from past `after` on."""
-        page = self.repository.query(
-            Query(
-                table=Table.CHANNELS,
-                partition=keys.user_partition(caller.user_id),
-                sort=SortPrefix(keys.USER_CHANNEL_PREFIX),
-                limit=limit,
-                consistent=True,
-                start_after=(
-                    None if after is None else keys.user_channel_key(caller.user_id, after)
-                ),
+        """The caller's channels, in the order of their ids, from past `after` on.
+
+        Rows of channels that are deleted and not cleared yet are passed over, so that a page says
+        `next_after` only where a channel follows.
+        """
+        opened: list[OpenChannel] = []
+        while len(opened) <= limit:
+            page = self.repository.query(
+                Query(
+                    table=Table.CHANNELS,
+                    partition=keys.user_partition(caller.user_id),
+                    sort=SortPrefix(keys.USER_CHANNEL_PREFIX),
+                    limit=limit + 1 - len(opened),
+                    consistent=True,
+                    start_after=(
+                        None if after is None else keys.user_channel_key(caller.user_id, after)
+                    ),
+                )
             )
-        )
-        channel_ids = [str(item["channel_id"]) for item in page.items]
-        opened = self._open_all(caller, channel_ids)
+            channel_ids = [str(item["channel_id"]) for item in page.items]
+            opened += self._open_all(caller, channel_ids)
+            if page.last_key is None:
+                break
+            after = channel_ids[-1]
         with ThreadPoolExecutor(_VIEWS_AT_ONCE) as threads:
-            views = threads.map(self._view_if_there, opened)
+            views = threads.map(self._view_if_there, opened[:limit])
             items = [view for view in views if view is not None]
-        return ChannelsPage(items, channel_ids[-1] if page.last_key is not None else None)
+        shown = that_fit(items)
+        if len(shown) < len(items):
+            return ChannelsPage(list(shown), shown[-1].channel_id)
+        follows = len(opened) > limit
+        return ChannelsPage(items, opened[limit - 1].channel.channel_id if follows else None)
 
     def update(self, channel_id: str, caller: Caller, request: UpdateChannel) -> Channel:
         """Changes name and agent; what is the same already writes no event.

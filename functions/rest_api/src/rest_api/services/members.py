@@ -18,6 +18,7 @@ from commons.dal import (
     all_of,
 )
 from commons.errors import ConflictError, NotFoundError
+from commons.pages import that_fit
 from commons.records.channel import ChannelRecord, MemberRecord, member_from_item
 from commons.schemas.caller import Caller
 from commons.schemas.channel import Member
@@ -72,13 +73,14 @@ class MembersService(BaseService):
                 table=Table.CHANNELS,
                 partition=keys.channel_partition(channel_id),
                 sort=SortPrefix(keys.MEMBER_PREFIX),
-                limit=limit,
+                limit=limit + 1,
                 consistent=True,
                 start_after=None if after is None else keys.member_key(channel_id, after),
             )
         )
         members = [_view(member_from_item(item)) for item in page.items]
-        return MembersPage(members, members[-1].user_id if page.last_key is not None else None)
+        shown = that_fit(members[:limit])
+        return MembersPage(list(shown), shown[-1].user_id if len(shown) < len(members) else None)
 
     def put(self, channel_id: str, caller: Caller, user_id: str, role: Role) -> Member:
         """Makes the user a member of that role; who has it already writes no event.

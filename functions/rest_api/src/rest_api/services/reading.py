@@ -2,13 +2,14 @@
 
 from commons.dal import IRepository
 from commons.errors import InvalidRequestError, MalformedRequestError
+from commons.pages import that_fit
 from commons.records.base import StoredModel
 from commons.schemas.caller import Caller
-from commons.schemas.event import Event, EventPage
+from commons.schemas.event import EventPage
 from commons.schemas.message import Message
 from commons.services.base import BaseService
 from commons.services.event_log import EventLogService
-from commons.services.history import MAX_PAGE_BYTES, HistoryService
+from commons.services.history import HistoryService
 from commons.services.membership import MembershipService
 from rest_api.cursors import CursorCodec
 from rest_api.schemas import EventsQuery, MessagePage, MessagesQuery
@@ -73,10 +74,10 @@ class ReadingService(BaseService):
         """
         self._membership.open_channel(channel_id, caller.user_id)
         page = self._event_log.read(channel_id, after=query.after, limit=query.limit)
-        items = _that_fit(page.items)
+        items = that_fit(page.items)
         if len(items) == len(page.items):
             return page
-        return page.model_copy(update={"items": items, "has_more": True})
+        return page.model_copy(update={"items": list(items), "has_more": True})
 
     def _start(self, channel_id: str, query: MessagesQuery) -> _Start:
         given = (query.before, query.after)
@@ -93,13 +94,3 @@ class ReadingService(BaseService):
 
 def _scope(channel_id: str) -> str:
     return f"messages:{channel_id}"
-
-
-def _that_fit(events: list[Event]) -> list[Event]:
-    """The first of the events, one at least, up to a page's size."""
-    size = 0
-    for count, event in enumerate(events):
-        size += len(event.to_json().encode())
-        if count and size > MAX_PAGE_BYTES:
-            return events[:count]
-    return events

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from commons.schemas.base import BaseSchema
 from commons.schemas.event import AgentMode, AgentView, Role
@@ -12,13 +12,23 @@ MAX_SYSTEM_PROMPT = 4_000
 """Unicode code points."""
 
 MAX_TOKENS = 4_096
+MIN_TEMPERATURE = 1e-6
 
 CHANNEL_ID_PATTERN = r"^[A-Za-z0-9_-]{22}\Z"
 
 ModelId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 SystemPrompt = Annotated[str, Field(max_length=MAX_SYSTEM_PROMPT)]
 MaxTokens = Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True), Integral]
-Temperature = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
+
+
+def _storable(value: float) -> float:
+    return value if value >= MIN_TEMPERATURE else 0.0
+
+
+Temperature = Annotated[
+    float, Field(ge=0, le=1, strict=True, allow_inf_nan=False), AfterValidator(_storable)
+]
+"""0 to 1; what is closer to 0 than any model tells apart, and than DynamoDB holds, is 0."""
 
 
 class AgentChanges(BaseSchema):

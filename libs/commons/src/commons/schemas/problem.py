@@ -1,10 +1,18 @@
 """RFC 9457 problem details: the one shape of every error, by REST and in `error` frames."""
 
+from typing import Final
+
 from commons.errors import ChatError
 from commons.schemas.base import BaseSchema
 
 PROBLEM_TYPE_PREFIX = "urn:problem-type:chat:"
 """Followed by an error's `code`; docs/problems.md explains each."""
+
+
+MAX_FIELD_PROBLEMS: Final = 20
+MAX_PROBLEM_BYTES: Final = 16_384
+MAX_CHARACTERS: Final = 1_000
+"""Of one text in a problem: as JSON 6 KB at most."""
 
 
 class FieldProblem(BaseSchema):
@@ -23,19 +31,24 @@ class Problem(BaseSchema):
 
 
 def problem_of(error: ChatError) -> Problem:
-    return Problem(
+    """The problem that an error is: 20 fields and 16 KB of JSON at most, whatever the input."""
+    fields = [
+        FieldProblem(field=_bounded(each.field), message=_bounded(each.message))
+        for each in error.errors[:MAX_FIELD_PROBLEMS]
+    ]
+    problem = Problem(
         type=PROBLEM_TYPE_PREFIX + error.code,
         title=error.title,
         status=error.status,
-        detail=error.detail,
-        errors=[
-            FieldProblem(field=_encodable(each.field), message=_encodable(each.message))
-            for each in error.errors
-        ]
-        or None,
+        detail=_bounded(error.detail),
+        errors=fields or None,
     )
+    while fields and len(problem.to_json().encode()) > MAX_PROBLEM_BYTES:
+        fields.pop()
+        problem = problem.model_copy(update={"errors": fields or None})
+    return problem
 
 
-def _encodable(text: str) -> str:
-    """A field's name comes from the caller and may hold what UTF-8 cannot."""
-    return text[:200].encode(errors="replace").decode()
+def _bounded(text: str) -> str:
+    """A field's name comes from the caller: it may be long, and hold what UTF-8 cannot."""
+    return text[:MAX_CHARACTERS].encode(errors="replace").decode()

@@ -6,13 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NotRequired, TypedDict
 
-from pydantic import ValidationError
-
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import (
     ChatError,
-    FieldError,
-    InvalidRequestError,
     MalformedRequestError,
     NotFoundError,
     TooLargeError,
@@ -20,12 +16,14 @@ from commons.errors import (
 )
 from commons.json_text import parse_json
 from commons.observability import log
+from commons.realtime.encoded_frames import MAX_FRAME_BYTES
 from commons.records.connection import Connection
 from commons.schemas.base import BaseSchema
 from commons.schemas.client_frames import MAX_REQUEST_ID
 from commons.schemas.problem import PROBLEM_TYPE_PREFIX, Problem, problem_of
 from commons.schemas.server_frames import ErrorFrame
 from commons.services.connections import ConnectionEndedError
+from commons.wire import from_wire
 
 MAX_CLIENT_FRAME_BYTES: Final = 32_768
 """API Gateway closes the connection above; not every gateway does."""
@@ -85,9 +83,10 @@ class ReceivedFrame:
         """The frame as its action's schema.
 
         Raises:
-            ValidationError: a field is wrong, or unknown.
+            InvalidRequestError: a field is wrong, or unknown.
+            TooLargeError: a field passes its size limit.
         """
-        return schema.model_validate(self.fields)
+        return from_wire(schema, self.fields)
 
 
 class NoSuchActionError(NotFoundError):
@@ -149,7 +148,16 @@ def serve_message(
         _log_served(frame, problem.status, error=error)
     else:
         _log_served(frame, _OK)
-    return {"statusCode": _OK} if answer is None else {"statusCode": _OK, "body": answer.to_json()}
+    return {"statusCode": _OK} if answer is None else {"statusCode": _OK, "body": _encoded(answer)}
+
+
+def _encoded(answer: BaseSchema) -> str:
+    """The answer as a frame; what no frame can carry is said in an error frame instead."""
+    text = answer.to_json()
+    if len(text.encode()) <= MAX_FRAME_BYTES:
+        return text
+    log.error("answer fits no frame", frame=type(answer).__name__)
+    return ErrorFrame(error=_INTERNAL.to_wire()).to_json()
 
 
 def failure_site(error: BaseException) -> str:
@@ -203,22 +211,10 @@ def _problem_of(error: Exception) -> Problem:
     match error:
         case ChatError():
             return problem_of(error)
-        case ValidationError():
-            return problem_of(_invalid(error))
         case StorageBusyError():
             return problem_of(TooManyRequestsError("Too much is written here at once: try again."))
         case _:
             return _INTERNAL
-
-
-def _invalid(error: ValidationError) -> InvalidRequestError:
-    fields = [
-        FieldError(
-            ".".join(str(part) for part in each["loc"]), each["msg"].removeprefix("Value error, ")
-        )
-        for each in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    return InvalidRequestError("At least one field is wrong.", errors=fields)
 
 
 def _log_served(frame: ReceivedFrame, status: int, *, error: Exception | None = None) -> None:
