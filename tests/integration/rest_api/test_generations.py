@@ -18,7 +18,6 @@ def answered(alice: Client, repository: InMemoryRepository) -> str:
     EventLogService(repository).append(
         channel,
         lambda: Draft(
-            type="message.created",
             sender=Sender(id="#agent", kind="agent"),
             data=MessageCreatedData(
                 text="an answer", reply_to=1, generation=1, finish_reason="stop"

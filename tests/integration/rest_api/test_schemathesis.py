@@ -60,7 +60,6 @@ def _prepared_api() -> RestApi:
     EventLogService(repository).append(
         CHANNEL_ID,
         lambda: Draft(
-            type="message.created",
             sender=Sender(id="#agent", kind="agent"),
             data=MessageCreatedData(text="a reply", reply_to=1, generation=1),
         ),

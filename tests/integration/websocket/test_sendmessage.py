@@ -112,7 +112,7 @@ def test_16000_characters_are_taken_as_they_came(
 ) -> None:
     text = "é" * 15_998 + "\n\t"
     frame_of(send(frame | {"text": text}))
-    assert getattr(EventLogService(storage).get(channel_id, 1).data, "text", None) == text
+    assert EventLogService(storage).get_message(channel_id, 1).data.text == text
 
 
 def test_a_frame_of_32_kb_is_taken_and_one_byte_more_is_not(send: Send, frame: Frame) -> None:

@@ -60,7 +60,6 @@ class Channel:
         event = EventLogService(self._repository).append(
             self._id,
             lambda: Draft(
-                type="message.created",
                 sender=Sender(id="alice", name="Alice", kind="user"),
                 data=MessageCreatedData(text=text),
             ),

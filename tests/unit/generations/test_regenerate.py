@@ -58,7 +58,7 @@ def append(repository: InMemoryRepository) -> Append:
 
     def append(sender: Sender, **data: object) -> int:
         created = MessageCreatedData.model_validate({"text": "text", **data})
-        draft = Draft(type="message.created", sender=sender, data=created)
+        draft = Draft(sender=sender, data=created)
         return log.append(CHANNEL, lambda: draft).seq
 
     return append

@@ -11,6 +11,7 @@ from commons.dal import Compare, Exists, Item, PutWrite, Table, UpdateWrite, Wri
 from commons.dal.interface import Condition, Update
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import ChannelNotFoundError, MessageNotFoundError
+from commons.records.event import event_from_item
 from commons.schemas.event import (
     ChannelDeletedData,
     MemberLeftData,
@@ -19,14 +20,14 @@ from commons.schemas.event import (
     Sender,
 )
 from commons.services import event_log as log_module
-from commons.services.event_log import Draft, EventLogService, event_from_item
+from commons.services.event_log import Draft, EventLogService
 
 CHANNEL = "channel-1"
 ALICE = Sender(id="alice", name="Alice", kind="user")
 
 
 def message(text: str = "hello") -> Draft:
-    return Draft(type="message.created", sender=ALICE, data=MessageCreatedData(text=text))
+    return Draft(sender=ALICE, data=MessageCreatedData(text=text))
 
 
 def seqs(event_log: EventLogService) -> list[int]:
@@ -54,7 +55,7 @@ def test_an_event_comes_back_as_it_was_appended(repository: InMemoryRepository) 
     data = MessageCreatedData(text="naïve 🦜", metadata={"x": 1.0, "deep": [None, {"y": "é"}]})
     log = EventLogService(repository)
 
-    event = log.append(CHANNEL, lambda: Draft(type="message.created", sender=ALICE, data=data))
+    event = log.append(CHANNEL, lambda: Draft(sender=ALICE, data=data))
 
     assert log.get(CHANNEL, 1) == event
     assert isinstance(event, MessageCreated)
@@ -147,9 +148,7 @@ def test_companion_writes_land_with_the_event_or_not_at_all(
         return [UpdateWrite(Table.CHANNELS, row, Update(set={"last": seq}), Exists("pk"))]
 
     def draft() -> Draft:
-        return Draft(
-            type="message.created", sender=ALICE, data=MessageCreatedData(text="x"), writes=count
-        )
+        return Draft(sender=ALICE, data=MessageCreatedData(text="x"), writes=count)
 
     with pytest.raises(StorageBusyError):
         log.append(CHANNEL, draft)
@@ -179,7 +178,6 @@ def test_a_rejected_companion_is_prepared_anew_on_the_current_state(
             Table.CHANNELS, {**row, "version": version + 1}, Compare("version", "=", version)
         )
         return Draft(
-            type="message.created",
             sender=ALICE,
             data=MessageCreatedData(text="x"),
             writes=lambda _seq: [put],
@@ -203,7 +201,7 @@ def test_many_changes_of_one_state_at_once_all_land(repository: InMemoryReposito
             Table.CHANNELS, {**row, "version": version + 1}, Compare("version", "=", version)
         )
         data = MessageCreatedData(text="x")
-        return Draft(type="message.created", sender=ALICE, data=data, writes=lambda _seq: [put])
+        return Draft(sender=ALICE, data=data, writes=lambda _seq: [put])
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda _: log.append(CHANNEL, increment), range(60)))

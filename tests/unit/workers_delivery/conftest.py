@@ -14,7 +14,6 @@ from commons.schemas.event import (
     ChannelDeletedData,
     Event,
     EventData,
-    EventType,
     MemberLeftData,
     MessageCreatedData,
     Sender,
@@ -74,7 +73,7 @@ class World:
         self.repository.put(Table.CHANNELS, row)
 
     def leave(self, channel_id: str, user_id: str) -> Event:
-        event = self.append(channel_id, "member.left", MemberLeftData(user_id=user_id))
+        event = self.append(channel_id, MemberLeftData(user_id=user_id))
         self.repository.delete(Table.CHANNELS, keys.member_key(channel_id, user_id))
         return event
 
@@ -103,14 +102,14 @@ class World:
         )
 
     def say(self, channel_id: str, text: str = "hello") -> Event:
-        return self.append(channel_id, "message.created", MessageCreatedData(text=text))
+        return self.append(channel_id, MessageCreatedData(text=text))
 
     def delete_channel(self, channel_id: str) -> Event:
-        return self.append(channel_id, "channel.deleted", ChannelDeletedData())
+        return self.append(channel_id, ChannelDeletedData())
 
-    def append(self, channel_id: str, kind: EventType, data: EventData) -> Event:
+    def append(self, channel_id: str, data: EventData) -> Event:
         sender = Sender(id="writer", kind="user")
-        return self.event_log.append(channel_id, lambda: Draft(type=kind, sender=sender, data=data))
+        return self.event_log.append(channel_id, lambda: Draft(sender=sender, data=data))
 
     def deliver(self, *events: Event) -> Delivery:
         by_channel: dict[str, dict[int, Event]] = {}

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from commons.dal import Item, deserialize
+from commons.records.event import event_from_item
 from commons.schemas.event import Event
 from commons.schemas.lambda_events import StreamRecord
-from commons.services.event_log import event_from_item
 from workers_delivery.schemas import ParkedRange
 
 

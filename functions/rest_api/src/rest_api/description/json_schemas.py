@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from commons.schemas.event import Event
+from commons.schemas.event import EVENT_TYPES, Event
 from rest_api.description.operation import JsonObject
 
 REF: Final = "#/components/schemas/{model}"
@@ -44,7 +44,7 @@ def answer_schemas(models: Iterable[type[BaseModel]]) -> dict[str, JsonObject]:
     return {
         name: _with_named_events(_with_open_values(_tolerant(schema), values))
         for name, schema in found.items()
-        if "enum" not in schema
+        if "enum" not in schema and name != Event.__name__
     }
 
 
@@ -61,8 +61,7 @@ def event_union() -> dict[str, JsonObject]:
 
     It has no discriminator: generators make of one a table that fails on a type it does not hold.
     """
-    union, _discriminator = get_args(Event)
-    ordered: list[type[BaseModel]] = sorted(get_args(union), key=lambda model: str(model.__name__))
+    ordered = sorted(EVENT_TYPES.values(), key=lambda model: model.__name__)
     schemas = answer_schemas(ordered)
     types = [schemas[model.__name__]["properties"]["type"]["const"] for model in ordered]
     base = schemas[ordered[0].__name__]
@@ -165,11 +164,11 @@ def _with_open_values(schema: Any, values: Mapping[str, JsonObject]) -> Any:
 
 
 def _with_named_events(schema: Any) -> Any:
-    """Names the union of events wherever it is spelled out."""
+    """Names the union of events wherever any event may stand."""
     if isinstance(schema, list):
         return [_with_named_events(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema.get("discriminator", {}).get("propertyName") == "type":
+    if schema.get("$ref") == REF.format(model=Event.__name__):
         return {"$ref": REF.format(model=EVENT)}
     return {key: _with_named_events(value) for key, value in schema.items()}

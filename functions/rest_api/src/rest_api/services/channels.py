@@ -46,7 +46,6 @@ from rest_api.schemas import CreateChannel, UpdateChannel
 from rest_api.services.agents import AgentRules, agent_view
 from rest_api.services.member_rows import new_member_writes
 from rest_api.services.subscriptions import SubscriptionsEndingService
-from rest_api.services.unchanged import UnchangedError
 from rest_api.services.unread import UnreadService
 
 REPLAY_SECONDS: Final = 24 * 3_600
@@ -185,7 +184,7 @@ class ChannelsService(BaseService):
         """
         changed: OpenChannel
 
-        def prepare() -> Draft:
+        def prepare() -> Draft | None:
             nonlocal changed
             opened = self._membership.open_channel(channel_id, caller.user_id)
             opened.require_owner()
@@ -196,9 +195,8 @@ class ChannelsService(BaseService):
                 opened, channel=channel.model_copy(update={"name": name, "agent": agent})
             )
             if (name, agent) == (channel.name, channel.agent):
-                raise UnchangedError
+                return None
             return Draft(
-                type="channel.updated",
                 sender=caller.as_sender(),
                 data=ChannelUpdatedData(
                     name=name if name != channel.name else None,
@@ -207,11 +205,9 @@ class ChannelsService(BaseService):
                 writes=lambda _seq: [_settings_write(channel, name, agent)],
             )
 
-        try:
-            event = self._event_log.append(channel_id, prepare)
-        except UnchangedError:
-            return self._view(changed)
-        return self._view(changed, LastEvent(event.seq, event.created_at))
+        event = self._event_log.append(channel_id, prepare)
+        last = None if event is None else LastEvent(event.seq, event.created_at)
+        return self._view(changed, last)
 
     def delete(self, channel_id: str, caller: Caller) -> None:
         """Ends the channel for everyone; a repeated call finishes what a crash left.
@@ -225,7 +221,6 @@ class ChannelsService(BaseService):
             opened = self._membership.open_channel(channel_id, caller.user_id)
             opened.require_owner()
             return Draft(
-                type="channel.deleted",
                 sender=caller.as_sender(),
                 data=ChannelDeletedData(),
                 writes=lambda _seq: [

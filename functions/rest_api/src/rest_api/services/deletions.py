@@ -1,19 +1,17 @@
 """Deleting messages: the text leaves every item that held it."""
 
-from contextlib import suppress
-
 from commons import keys
 from commons.clock import now, rfc3339
 from commons.dal import Exists, IRepository, Table, Update, UpdateWrite, Write
 from commons.errors import ForbiddenError
+from commons.records.event import stored_data
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageDeletedData, MessageEditedData
 from commons.services.base import BaseService
-from commons.services.event_log import Draft, EventLogService, stored_data
+from commons.services.event_log import Draft, EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.history import HistoryService, StoredMessage
 from commons.services.membership import MembershipService
-from rest_api.services.unchanged import UnchangedError
 
 
 class DeletionsService(BaseService):
@@ -44,7 +42,7 @@ class DeletionsService(BaseService):
         """
         is_question = False
 
-        def prepare() -> Draft:
+        def prepare() -> Draft | None:
             nonlocal is_question
             member = self._membership.open_channel(channel_id, caller.user_id).member
             message = self._history.stored_message(channel_id, seq)
@@ -52,17 +50,15 @@ class DeletionsService(BaseService):
             if message.created.sender.id != caller.user_id and member.role != "owner":
                 raise ForbiddenError("Only its sender or an owner may delete a message.")
             if message.deleted:
-                raise UnchangedError
+                return None
             deleted_at = rfc3339(now())
             return Draft(
-                type="message.deleted",
                 sender=caller.as_sender(),
                 data=MessageDeletedData(target=seq),
                 writes=lambda _seq: _redaction(channel_id, message, deleted_at),
             )
 
-        with suppress(UnchangedError):
-            self._event_log.append(channel_id, prepare)
+        self._event_log.append(channel_id, prepare)
         if is_question:
             # Also of one deleted before: the call that deleted it may not have come this far. A
             # worker that has not claimed the question yet sees that it is redacted.
@@ -71,7 +67,6 @@ class DeletionsService(BaseService):
 
 def _redaction(channel_id: str, message: StoredMessage, deleted_at: str) -> list[Write]:
     created, state = message.created, message.state
-    data = created.data.model_copy(update={"text": "", "metadata": None, "redacted": True})
     writes = [
         state.write(
             channel_id,
@@ -80,20 +75,19 @@ def _redaction(channel_id: str, message: StoredMessage, deleted_at: str) -> list
         UpdateWrite(
             Table.CHAT_EVENTS,
             keys.event_key(channel_id, created.seq),
-            Update(set={"data": stored_data(data)}),
+            Update(set={"data": stored_data(created.data.emptied())}),
             Exists("channel_id"),
         ),
     ]
-    for edit_seq in state.edits:
-        edit = MessageEditedData(target=created.seq, text="", redacted=True)
-        writes.append(
-            UpdateWrite(
-                Table.CHAT_EVENTS,
-                keys.event_key(channel_id, edit_seq),
-                Update(set={"data": stored_data(edit)}),
-                Exists("channel_id"),
-            )
+    writes += [
+        UpdateWrite(
+            Table.CHAT_EVENTS,
+            keys.event_key(channel_id, edit_seq),
+            Update(set={"data": stored_data(MessageEditedData.emptied(created.seq))}),
+            Exists("channel_id"),
         )
+        for edit_seq in state.edits
+    ]
     if created.client_message_id is not None:
         writes.append(
             UpdateWrite(

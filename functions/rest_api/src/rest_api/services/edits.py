@@ -1,7 +1,5 @@
 """Editing one's own messages."""
 
-from contextlib import suppress
-
 from commons.clock import now, rfc3339
 from commons.dal import IRepository
 from commons.errors import ConflictError, ForbiddenError
@@ -13,7 +11,6 @@ from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
 from commons.services.history import HistoryService
 from commons.services.membership import MembershipService
-from rest_api.services.unchanged import UnchangedError
 
 
 class EditsService(BaseService):
@@ -35,7 +32,7 @@ class EditsService(BaseService):
             ConflictError: it was deleted, or edited 50 times.
         """
 
-        def prepare() -> Draft:
+        def prepare() -> Draft | None:
             self._membership.open_channel(channel_id, caller.user_id)
             message = self._history.stored_message(channel_id, seq)
             if message.created.sender.id != caller.user_id:
@@ -43,13 +40,12 @@ class EditsService(BaseService):
             if message.deleted:
                 raise ConflictError("The message was deleted.")
             if message.text == text:
-                raise UnchangedError
+                return None
             state = message.state
             if len(state.edits) >= MAX_EDITS:
                 raise ConflictError(f"A message is edited {MAX_EDITS} times at most.")
             edited_at = rfc3339(now())
             return Draft(
-                type="message.edited",
                 sender=caller.as_sender(),
                 data=MessageEditedData(target=seq, text=text),
                 writes=lambda event_seq: [
@@ -64,6 +60,5 @@ class EditsService(BaseService):
                 ],
             )
 
-        with suppress(UnchangedError):
-            self._event_log.append(channel_id, prepare)
+        self._event_log.append(channel_id, prepare)
         return self._history.message(channel_id, seq)

@@ -22,14 +22,19 @@ from commons.pages import that_fit
 from commons.records.channel import ChannelRecord, MemberRecord, member_from_item
 from commons.schemas.caller import Caller
 from commons.schemas.channel import Member
-from commons.schemas.event import MemberLeftData, MemberRoleData, Role
+from commons.schemas.event import (
+    MemberJoined,
+    MemberJoinedData,
+    MemberLeftData,
+    MemberUpdatedData,
+    Role,
+)
 from commons.schemas.types import MAX_MEMBERS
 from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
 from commons.services.membership import MembershipService, OpenChannel
 from rest_api.services.member_rows import new_member_writes, twin_removal
 from rest_api.services.subscriptions import SubscriptionsEndingService
-from rest_api.services.unchanged import UnchangedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class MembersService(BaseService):
         """
         changed: MemberRecord
 
-        def prepare() -> Draft:
+        def prepare() -> Draft | None:
             nonlocal changed
             opened = self._membership.open_channel(channel_id, caller.user_id)
             opened.require_owner()
@@ -105,16 +110,14 @@ class MembersService(BaseService):
                 return _joining(changed, caller)
             changed = member.model_copy(update={"role": role})
             if member.role == role:
-                raise UnchangedError
+                return None
             _require_another_owner(opened, member)
             return _changing_role(member, caller, role)
 
-        try:
-            event = self._event_log.append(channel_id, prepare)
-        except UnchangedError:
-            return _view(changed)
-        joined = event.type == "member.joined"
-        return _view(_joined_at(event.seq, changed) if joined else changed)
+        event = self._event_log.append(channel_id, prepare)
+        if isinstance(event, MemberJoined):
+            return _view(_joined_at(event.seq, changed))
+        return _view(changed)
 
     def remove(self, channel_id: str, caller: Caller, user_id: str) -> None:
         """Ends the membership, then the subscriptions: when this returns nothing is delivered.
@@ -195,18 +198,16 @@ def _joining(member: MemberRecord, caller: Caller) -> Draft:
         return [counts, *new_member_writes(_joined_at(seq, member))]
 
     return Draft(
-        type="member.joined",
         sender=caller.as_sender(),
-        data=MemberRoleData(user_id=member.user_id, role=member.role),
+        data=MemberJoinedData(user_id=member.user_id, role=member.role),
         writes=writes,
     )
 
 
 def _changing_role(member: MemberRecord, caller: Caller, role: Role) -> Draft:
     return Draft(
-        type="member.updated",
         sender=caller.as_sender(),
-        data=MemberRoleData(user_id=member.user_id, role=role),
+        data=MemberUpdatedData(user_id=member.user_id, role=role),
         writes=lambda _seq: [
             _owners_write(member.channel_id, owners=1 if role == "owner" else -1),
             UpdateWrite(
@@ -222,7 +223,6 @@ def _changing_role(member: MemberRecord, caller: Caller, role: Role) -> Draft:
 def _leaving(member: MemberRecord, caller: Caller) -> Draft:
     owners = -1 if member.role == "owner" else 0
     return Draft(
-        type="member.left",
         sender=caller.as_sender(),
         data=MemberLeftData(user_id=member.user_id),
         writes=lambda _seq: [

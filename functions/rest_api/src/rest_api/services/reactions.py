@@ -1,18 +1,17 @@
 """Reacting to messages with emoji."""
 
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Final
 
 from commons.dal import IRepository
 from commons.errors import ConflictError
 from commons.records.message_state import MessageState, Reaction
 from commons.schemas.caller import Caller
-from commons.schemas.event import EventType, ReactionData
+from commons.schemas.event import ReactionAddedData, ReactionRemovedData
 from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
 from commons.services.history import HistoryService
 from commons.services.membership import MembershipService
-from rest_api.services.unchanged import UnchangedError
 
 MAX_EMOJI: Final = 20
 MAX_REACTIONS: Final = 1_000
@@ -35,7 +34,8 @@ class ReactionsService(BaseService):
             MessageNotFoundError: no message has that number.
             ConflictError: it was deleted, or has 20 other emoji or 1,000 reactions.
         """
-        self._change(channel_id, caller, seq, ReactionData(target=seq, emoji=emoji), present=True)
+        data = ReactionAddedData(target=seq, emoji=emoji)
+        self._change(channel_id, caller, data, lambda state: _with(state, emoji, caller.user_id))
 
     def remove(self, channel_id: str, caller: Caller, seq: int, emoji: str) -> None:
         """Takes the caller's reaction away; none there writes no event.
@@ -45,39 +45,39 @@ class ReactionsService(BaseService):
             MessageNotFoundError: no message has that number.
             ConflictError: it was deleted.
         """
-        self._change(channel_id, caller, seq, ReactionData(target=seq, emoji=emoji), present=False)
+        data = ReactionRemovedData(target=seq, emoji=emoji)
+        self._change(channel_id, caller, data, lambda state: _without(state, emoji, caller.user_id))
 
     def _change(
-        self, channel_id: str, caller: Caller, seq: int, data: ReactionData, *, present: bool
+        self,
+        channel_id: str,
+        caller: Caller,
+        data: ReactionAddedData | ReactionRemovedData,
+        changed: Callable[[MessageState], tuple[Reaction, ...] | None],
     ) -> None:
-        event_type: EventType = "reaction.added" if present else "reaction.removed"
-
-        def prepare() -> Draft:
+        def prepare() -> Draft | None:
             self._membership.open_channel(channel_id, caller.user_id)
-            message = self._history.stored_message(channel_id, seq)
+            message = self._history.stored_message(channel_id, data.target)
             if message.deleted:
                 raise ConflictError("The message was deleted.")
             state = message.state
-            reactions = (
-                _with(state, data.emoji, caller.user_id)
-                if present
-                else _without(state, data.emoji, caller.user_id)
-            )
+            reactions = changed(state)
+            if reactions is None:
+                return None
             return Draft(
-                type=event_type,
                 sender=caller.as_sender(),
                 data=data,
                 writes=lambda _seq: [state.write(channel_id, {"reactions": reactions})],
             )
 
-        with suppress(UnchangedError):
-            self._event_log.append(channel_id, prepare)
+        self._event_log.append(channel_id, prepare)
 
 
-def _with(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...]:
+def _with(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...] | None:
+    """With the user's reaction; None where it is there."""
     users = {each.emoji: each.user_ids for each in state.reactions}
     if user_id in users.get(emoji, ()):
-        raise UnchangedError
+        return None
     if emoji not in users and len(users) >= MAX_EMOJI:
         raise ConflictError(f"A message has {MAX_EMOJI} different emoji at most.")
     if sum(map(len, users.values())) >= MAX_REACTIONS:
@@ -86,10 +86,11 @@ def _with(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...]
     return _reactions(users)
 
 
-def _without(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...]:
+def _without(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...] | None:
+    """Without the user's reaction; None where there is none."""
     users = {each.emoji: each.user_ids for each in state.reactions}
     if user_id not in users.get(emoji, ()):
-        raise UnchangedError
+        return None
     users[emoji] = tuple(each for each in users[emoji] if each != user_id)
     return _reactions(users)
 

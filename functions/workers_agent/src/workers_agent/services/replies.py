@@ -8,7 +8,6 @@ from commons.schemas.event import (
     AgentFailedData,
     Event,
     EventData,
-    EventType,
     FailureReason,
     FinishReason,
     MessageCreatedData,
@@ -49,17 +48,18 @@ class RepliesService(BaseService):
 
         def data() -> MessageCreatedData:
             question = self._event_log.get_message(request.channel_id, request.question_seq)
+            is_deleted = question.data.redacted
             return MessageCreatedData(
-                text=text,
+                text="" if is_deleted else text,
                 reply_to=request.question_seq,
                 generation=request.generation,
-                finish_reason="cancelled" if question.data.redacted else finish_reason,
+                finish_reason="cancelled" if is_deleted else finish_reason,
                 usage=usage,
             )
 
         return self._event_log.append(
             request.channel_id,
-            lambda: self._draft(claim, "message.created", data(), status="done"),
+            lambda: self._draft(claim, data(), status="done"),
         )
 
     def fail(self, claim: Claim, reason: FailureReason) -> Event:
@@ -75,12 +75,10 @@ class RepliesService(BaseService):
         )
         return self._event_log.append(
             request.channel_id,
-            lambda: self._draft(claim, "agent.failed", data, status="failed"),
+            lambda: self._draft(claim, data, status="failed"),
         )
 
-    def _draft(
-        self, claim: Claim, event_type: EventType, data: EventData, *, status: GenerationStatus
-    ) -> Draft:
+    def _draft(self, claim: Claim, data: EventData, *, status: GenerationStatus) -> Draft:
         request = claim.request
         marker_key = keys.reply_marker_key(
             request.channel_id, request.question_seq, request.generation
@@ -93,9 +91,7 @@ class RepliesService(BaseService):
                 self._leases.end(claim, status),
             ]
 
-        return Draft(
-            type=event_type, sender=AGENT, data=data, writes=writes, on_rejected=_lease_lost
-        )
+        return Draft(sender=AGENT, data=data, writes=writes, on_rejected=_lease_lost)
 
 
 def _lease_lost(_position: int, _item: Item | None) -> None:

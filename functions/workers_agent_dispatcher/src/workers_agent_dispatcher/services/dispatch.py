@@ -11,11 +11,11 @@ from commons.dal import IRepository
 from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log
 from commons.records.channel import AgentRecord
+from commons.records.event import event_from_item
 from commons.records.generation import GenerationRecord
 from commons.schemas.event import MessageCreated
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
-from commons.services.event_log import event_from_item
 from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import IQueue, QueueUnavailableError
 from workers_agent_dispatcher.schemas import Parked, StreamRecord

@@ -2,13 +2,13 @@
 
 from commons.dal.interface import Item
 from commons.records.base import StoredModel
-from commons.schemas.event import AgentMode, Role
+from commons.schemas.event import ReadAgentMode, ReadRole
 
 
 class AgentRecord(StoredModel):
     """How the agent of a channel behaves, as stored on the channel's meta row."""
 
-    mode: AgentMode = "always"
+    mode: ReadAgentMode = "always"
     model_id: str
     system_prompt: str | None = None
     max_tokens: int | None = None
@@ -38,7 +38,7 @@ class MemberRecord(StoredModel):
 
     channel_id: str
     user_id: str
-    role: Role
+    role: ReadRole
     joined_at: str
     name: str | None = None
     read_seq: int = 0

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 
 from commons.schemas.base import BaseSchema
-from commons.schemas.event import AgentMode, AgentView, Role
+from commons.schemas.event import AgentMode, AgentView, ReadRole
 from commons.schemas.types import Integral
 
 MAX_SYSTEM_PROMPT = 4_000
@@ -56,7 +56,7 @@ class Channel(BaseSchema):
     name: str
     created_at: str
     created_by: str
-    role: Role
+    role: ReadRole
     member_count: int
     last_seq: int
     last_event_at: str | None = None
@@ -68,6 +68,6 @@ class Channel(BaseSchema):
 class Member(BaseSchema):
     user_id: str
     name: str | None = None
-    role: Role
+    role: ReadRole
     joined_at: str
     read_seq: int

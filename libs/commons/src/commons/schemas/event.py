@@ -1,10 +1,13 @@
-"""Events as the outside sees them: `Event` is the union of all, told apart by `type`."""
+"""Events as the outside sees them: each type is one class, which names its data."""
 
-from typing import Annotated, Any, Literal
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import SerializeAsAny, model_validator
 
 from commons.schemas.base import BaseSchema
+from commons.schemas.open import Open, OpenSchema
 
 type Role = Literal["owner", "member"]
 type SenderKind = Literal["user", "agent", "system"]
@@ -12,191 +15,243 @@ type FinishReason = Literal["stop", "length", "cancelled", "filtered"]
 type FailureReason = Literal["throttled", "timeout", "model_error", "empty", "budget"]
 type AgentMode = Literal["always", "mention", "off"]
 
+type ReadRole = Annotated[Role, Open(Role)]
+type ReadAgentMode = Annotated[AgentMode, Open(AgentMode)]
+type ReadFinishReason = Annotated[FinishReason, Open(FinishReason)]
+"""As they come from storage: a newer writer may know more values."""
+
 
 class Sender(BaseSchema):
     id: str
     name: str | None = None
-    kind: SenderKind
+    kind: Annotated[SenderKind, Open(SenderKind)]
 
 
-class Usage(BaseSchema):
+class Usage(OpenSchema):
     model_id: str
     input_tokens: int
     output_tokens: int
 
 
-class AgentView(BaseSchema):
+class AgentView(OpenSchema):
     """An agent's settings; `system_prompt` is left out for all but owners."""
 
-    mode: AgentMode
+    mode: ReadAgentMode
     model_id: str
     system_prompt: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
 
 
-class MessageCreatedData(BaseSchema):
+class EventData(OpenSchema):
+    """What an event says. Each type of event has its own data, so the data names the type.
+
+    Attributes:
+        json_text: fields that hold any JSON, each with the attribute that stores it as text, so
+            that it comes back as it came. New attributes end in `JSON_SUFFIX`.
+    """
+
+    json_text: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_json_text(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        texts = {
+            field: json.loads(text)
+            for field, attribute in cls.json_text.items()
+            if isinstance(text := value.get(attribute), str)
+        }
+        attributes = {cls.json_text[field] for field in texts}
+        return {
+            **{name: each for name, each in value.items() if name not in attributes},
+            **texts,
+        }
+
+
+class MessageCreatedData(EventData):
     """`redacted` is set, and `text` empty, once the message is deleted."""
+
+    json_text: ClassVar[Mapping[str, str]] = {"metadata": "metadata"}
 
     text: str
     reply_to: int | None = None
     metadata: dict[str, Any] | None = None
     generation: int | None = None
-    finish_reason: FinishReason | None = None
+    finish_reason: ReadFinishReason | None = None
     usage: Usage | None = None
     redacted: bool | None = None
 
+    def emptied(self) -> Self:
+        """As it stays once the message is deleted: what is not known might be part of the text."""
+        return type(self)(
+            text="",
+            reply_to=self.reply_to,
+            generation=self.generation,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            redacted=True,
+        )
 
-class MessageEditedData(BaseSchema):
+
+class MessageEditedData(EventData):
     target: int
     text: str
     redacted: bool | None = None
 
+    @classmethod
+    def emptied(cls, target: int) -> Self:
+        """As it stays once the message is deleted."""
+        return cls(target=target, text="", redacted=True)
 
-class MessageDeletedData(BaseSchema):
+
+class MessageDeletedData(EventData):
     target: int
 
 
-class ReactionData(BaseSchema):
+class ReactionAddedData(EventData):
     target: int
     emoji: str
 
 
-class MemberRoleData(BaseSchema):
+class ReactionRemovedData(EventData):
+    target: int
+    emoji: str
+
+
+class MemberJoinedData(EventData):
     user_id: str
-    role: Role
+    role: ReadRole
 
 
-class MemberLeftData(BaseSchema):
+class MemberUpdatedData(EventData):
+    user_id: str
+    role: ReadRole
+
+
+class MemberLeftData(EventData):
     user_id: str
 
 
-class ChannelUpdatedData(BaseSchema):
+class ChannelUpdatedData(EventData):
     """Holds what changed; never the system prompt."""
 
     name: str | None = None
     agent: AgentView | None = None
 
 
-class ChannelDeletedData(BaseSchema):
+class ChannelDeletedData(EventData):
     pass
 
 
-class AgentFailedData(BaseSchema):
+class AgentFailedData(EventData):
     target: int
     generation: int
-    reason: FailureReason
+    reason: Annotated[FailureReason, Open(FailureReason)]
 
 
-class EventBase(BaseSchema):
+class Event(BaseSchema):
+    """What every event has. A subclass adds `type` and `data`, and is known by both from then on.
+
+    A new type of event is a subclass here and the service that appends it.
+    """
+
     channel_id: str
     seq: int
     created_at: str
     sender: Sender
     client_message_id: str | None = None
+    type: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        data = cls.model_fields["data"].annotation
+        if isinstance(data, type) and issubclass(data, EventData):
+            EVENT_TYPES[cls.model_fields["type"].default] = cls
+            _EVENT_OF_DATA[data] = cls
 
 
-class MessageCreated(EventBase):
+EVENT_TYPES: dict[str, type[Event]] = {}
+"""The events that this version knows, by type."""
+
+_EVENT_OF_DATA: dict[type[EventData], type[Event]] = {}
+
+
+def event_class_of(data: EventData) -> type[Event]:
+    """The event that says `data`."""
+    return _EVENT_OF_DATA[type(data)]
+
+
+AnyEvent = SerializeAsAny[Event]
+"""An event inside another model, serialised with what its own class has."""
+
+
+class MessageCreated(Event):
     type: Literal["message.created"] = "message.created"
     data: MessageCreatedData
 
 
-class MessageEdited(EventBase):
+class MessageEdited(Event):
     type: Literal["message.edited"] = "message.edited"
     data: MessageEditedData
 
 
-class MessageDeleted(EventBase):
+class MessageDeleted(Event):
     type: Literal["message.deleted"] = "message.deleted"
     data: MessageDeletedData
 
 
-class ReactionAdded(EventBase):
+class ReactionAdded(Event):
     type: Literal["reaction.added"] = "reaction.added"
-    data: ReactionData
+    data: ReactionAddedData
 
 
-class ReactionRemoved(EventBase):
+class ReactionRemoved(Event):
     type: Literal["reaction.removed"] = "reaction.removed"
-    data: ReactionData
+    data: ReactionRemovedData
 
 
-class MemberJoined(EventBase):
+class MemberJoined(Event):
     type: Literal["member.joined"] = "member.joined"
-    data: MemberRoleData
+    data: MemberJoinedData
 
 
-class MemberUpdated(EventBase):
+class MemberUpdated(Event):
     type: Literal["member.updated"] = "member.updated"
-    data: MemberRoleData
+    data: MemberUpdatedData
 
 
-class MemberLeft(EventBase):
+class MemberLeft(Event):
     type: Literal["member.left"] = "member.left"
     data: MemberLeftData
 
 
-class ChannelUpdated(EventBase):
+class ChannelUpdated(Event):
     type: Literal["channel.updated"] = "channel.updated"
     data: ChannelUpdatedData
 
 
-class ChannelDeleted(EventBase):
+class ChannelDeleted(Event):
     type: Literal["channel.deleted"] = "channel.deleted"
     data: ChannelDeletedData = ChannelDeletedData()
 
 
-class AgentFailed(EventBase):
+class AgentFailed(Event):
     type: Literal["agent.failed"] = "agent.failed"
     data: AgentFailedData
 
 
-Event = Annotated[
-    MessageCreated
-    | MessageEdited
-    | MessageDeleted
-    | ReactionAdded
-    | ReactionRemoved
-    | MemberJoined
-    | MemberUpdated
-    | MemberLeft
-    | ChannelUpdated
-    | ChannelDeleted
-    | AgentFailed,
-    Field(discriminator="type"),
-]
+class UnknownEvent(Event):
+    """An event of a type that a newer version writes: its data goes through as it is stored."""
 
-type EventData = (
-    MessageCreatedData
-    | MessageEditedData
-    | MessageDeletedData
-    | ReactionData
-    | MemberRoleData
-    | MemberLeftData
-    | ChannelUpdatedData
-    | ChannelDeletedData
-    | AgentFailedData
-)
-type EventType = Literal[
-    "message.created",
-    "message.edited",
-    "message.deleted",
-    "reaction.added",
-    "reaction.removed",
-    "member.joined",
-    "member.updated",
-    "member.left",
-    "channel.updated",
-    "channel.deleted",
-    "agent.failed",
-]
-
-EVENT_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+    data: dict[str, Any]
 
 
 class EventPage(BaseSchema):
     """A stretch of the log, ascending and gap-free."""
 
-    items: list[Event]
+    items: list[AnyEvent]
     last_seq: int
     has_more: bool

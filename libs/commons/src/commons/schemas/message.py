@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 from commons.errors import TooLargeError
 from commons.schemas.base import BaseSchema
-from commons.schemas.event import FinishReason, Sender, Usage
+from commons.schemas.event import ReadFinishReason, Sender, Usage
 from commons.schemas.types import MAX_METADATA_BYTES, ClientMessageId, MessageText, Seq
 
 
@@ -38,7 +38,7 @@ class Message(BaseSchema):
     metadata: dict[str, Any] | None = None
     reactions: dict[str, list[str]]
     generation: int | None = None
-    finish_reason: FinishReason | None = None
+    finish_reason: ReadFinishReason | None = None
     usage: Usage | None = None
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from commons.schemas.base import BaseSchema
-from commons.schemas.event import Event
+from commons.schemas.event import AnyEvent
 
 type UnsubscribedReason = Literal["removed", "deleted"]
 
@@ -12,7 +12,7 @@ class EventsFrame(BaseSchema):
     """Events of one or several channels, each channel's ascending."""
 
     type: Literal["events"] = "events"
-    events: list[Event]
+    events: list[AnyEvent]
 
 
 class DeltaFrame(BaseSchema):
@@ -73,7 +73,7 @@ class SyncFrame(BaseSchema):
     type: Literal["sync"] = "sync"
     request_id: str | None = None
     channel_id: str
-    items: list[Event]
+    items: list[AnyEvent]
     last_seq: int
     has_more: bool
 

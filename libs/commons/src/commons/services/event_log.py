@@ -1,11 +1,10 @@
 """The log of a channel: append-only, numbered 1, 2, 3 … without a gap (docs/adr/0001)."""
 
-import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, cast, overload
 
 from commons import keys
 from commons.clock import now, rfc3339
@@ -28,15 +27,8 @@ from commons.dynamodb.exceptions import (
 from commons.errors import ChannelNotFoundError, MessageNotFoundError
 from commons.ids import new_write_id
 from commons.observability import log, metrics
-from commons.schemas.event import (
-    EVENT_ADAPTER,
-    Event,
-    EventData,
-    EventPage,
-    EventType,
-    MessageCreated,
-    Sender,
-)
+from commons.records.event import event_from_item, event_item
+from commons.schemas.event import Event, EventData, EventPage, MessageCreated, Sender
 from commons.services.base import BaseService
 from commons.services.head_memory import head_memory_of
 
@@ -53,7 +45,7 @@ def no_writes(_seq: int) -> Sequence[Write]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An event that has no number yet.
+    """An event that has no number yet. Its type is that of its data.
 
     Attributes:
         writes: what is written in the same transaction, given the event's number: 99 items at most.
@@ -62,7 +54,6 @@ class Draft:
             anew on the state as it is then.
     """
 
-    type: EventType
     sender: Sender
     data: EventData
     client_message_id: str | None = None
@@ -78,43 +69,16 @@ class LastEvent:
     created_at: str | None
 
 
-def event_from_item(item: Mapping[str, object]) -> Event:
-    """The event that an item of chat_events holds; what a newer writer added is ignored."""
-    data = dict(cast("Mapping[str, object]", item["data"]))
-    if isinstance(metadata := data.get("metadata"), str):
-        data["metadata"] = json.loads(metadata)
-    sender = {"id": item["sender_id"], "name": item.get("sender_name"), "kind": item["sender_kind"]}
-    event = {name: item[name] for name in ("channel_id", "seq", "type", "created_at")}
-    event |= {"sender": sender, "client_message_id": item.get("client_message_id"), "data": data}
-    return EVENT_ADAPTER.validate_python(event, extra="ignore", by_name=True)
-
-
-def stored_data(data: EventData) -> Item:
-    """`data` as it is stored: `metadata` as JSON text, so that it comes back as it came."""
-    stored: Item = data.model_dump(by_alias=False, exclude_none=True)
-    if "metadata" in stored:
-        stored["metadata"] = json.dumps(
-            stored["metadata"], ensure_ascii=False, separators=(",", ":")
-        )
-    return stored
-
-
 def _item(channel_id: str, seq: int, draft: Draft, write_id: str) -> Item:
-    item: Item = {
-        **keys.event_key(channel_id, seq),
-        "type": draft.type,
-        "created_at": rfc3339(now()),
-        "write_id": write_id,
-        "sender_id": draft.sender.id,
-        "sender_kind": draft.sender.kind,
-        "data": stored_data(draft.data),
-    }
-    if draft.sender.name is not None:
-        item["sender_name"] = draft.sender.name
-    if draft.client_message_id is not None:
-        item["client_message_id"] = draft.client_message_id
-    if draft.type == "message.created":
-        item["message_seq"] = seq
+    item = event_item(
+        channel_id,
+        seq,
+        sender=draft.sender,
+        data=draft.data,
+        created_at=rfc3339(now()),
+        client_message_id=draft.client_message_id,
+    )
+    item["write_id"] = write_id
     if correlation_id := _correlation_id():
         item["correlation_id"] = correlation_id
     return item
@@ -133,12 +97,19 @@ class EventLogService(BaseService):
         super().__init__(repository)
         self._heads = head_memory_of(self.repository)
 
-    def append(self, channel_id: str, prepare: Callable[[], Draft]) -> Event:
+    @overload
+    def append(self, channel_id: str, prepare: Callable[[], Draft]) -> Event: ...
+
+    @overload
+    def append(self, channel_id: str, prepare: Callable[[], Draft | None]) -> Event | None: ...
+
+    def append(self, channel_id: str, prepare: Callable[[], Draft | None]) -> Event | None:
         """Appends one event at the head, whatever writes at once.
 
-        `prepare` authorises and drafts. It runs after the head was observed, and again when
-        membership changed or a companion write was rejected: the put at head + 1 succeeds only if
-        nothing was appended since, so nobody appends after the event that took the right away.
+        `prepare` authorises and drafts; None says that nothing is to be changed, and nothing is
+        appended. It runs after the head was observed, and again after every lost try: the put at
+        head + 1 succeeds only if nothing was appended since, so nobody appends after the event
+        that took the right away.
 
         Raises:
             ChannelNotFoundError: the channel was deleted.
@@ -149,14 +120,12 @@ class EventLogService(BaseService):
         head = self._heads.get(channel_id)
         if head is None:
             head = self._observe_head(channel_id, consistent=False)
-        draft = prepare()
-        while True:
+        while (draft := prepare()) is not None:
             item = _item(channel_id, head + 1, draft, write_id)
             companions = draft.writes(head + 1)
             if any(write_key(write) == (channel_id, head + 1) for write in companions):
                 # The draft is about the very event that a head left behind would number anew.
                 head = self._observe_head(channel_id, consistent=True)
-                draft = prepare()
                 continue
             refusal = self._try_write(item, companions)
             if refusal is None or refusal.is_own_write(write_id):
@@ -165,14 +134,11 @@ class EventLogService(BaseService):
                     metrics.add_metric(name="AppendConflict", unit="Count", value=contest.losses)
                 return event_from_item(item)
             contest.note(refusal, draft)
-            prepare_anew = refusal.changes_rights or bool(refusal.rejected)
             if refusal.winner is not None:
                 head += 1
                 if contest.losses % LOSSES_BEFORE_HEAD_IS_READ == 0:
                     head = max(head, self._observe_head(channel_id, consistent=True))
-                    prepare_anew = True
-            if prepare_anew:
-                draft = prepare()
+        return None
 
     def head(self, channel_id: str) -> int:
         """The number of the last event; 0 for an empty log.
@@ -297,10 +263,6 @@ class _Refusal:
     def is_own_write(self, write_id: str) -> bool:
         """The number is taken by this very append: a retry inside the SDK met its own write."""
         return self.winner is not None and self.winner.get("write_id") == write_id
-
-    @property
-    def changes_rights(self) -> bool:
-        return self.winner is not None and str(self.winner["type"]).startswith("member.")
 
 
 @dataclass(slots=True)

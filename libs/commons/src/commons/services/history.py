@@ -15,11 +15,11 @@ from commons.dal import (
     Table,
 )
 from commons.errors import MessageNotFoundError
+from commons.records.event import event_from_item
 from commons.records.message_state import MessageState
 from commons.schemas.event import MessageCreated
 from commons.schemas.message import Message
 from commons.services.base import BaseService
-from commons.services.event_log import event_from_item
 
 EXTRA_EVENTS: Final = 24
 """Events read beyond a page of messages: what a few reactions displace is still found by the

@@ -63,7 +63,6 @@ class MessagesService(BaseService):
             self._membership.require_member(channel_id, caller.user_id)
             self._require_message(channel_id, message.reply_to)
             return Draft(
-                type="message.created",
                 sender=caller.as_sender(),
                 client_message_id=message.client_message_id,
                 data=MessageCreatedData(
