@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import SerializeAsAny, model_validator
+from pydantic import BeforeValidator, SerializeAsAny, model_validator
 
 from commons.schemas.base import BaseSchema
 from commons.schemas.open import Open, OpenSchema
@@ -184,8 +184,14 @@ def event_class_of(data: EventData) -> type[Event]:
     return _EVENT_OF_DATA[type(data)]
 
 
-AnyEvent = SerializeAsAny[Event]
-"""An event inside another model, serialised with what its own class has."""
+def _of_its_class(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    return EVENT_TYPES.get(str(value.get("type")), UnknownEvent).model_validate(value)
+
+
+AnyEvent = Annotated[SerializeAsAny[Event], BeforeValidator(_of_its_class)]
+"""An event inside another model: read, and serialised, as the class that it is of."""
 
 
 class MessageCreated(Event):
