@@ -1,78 +1,30 @@
 """The house's rules for stack templates, which cfn-lint does not know.
 
-`python tools/check_templates.py` prints what breaks them.
+`python -m tools.check_templates` prints what breaks them.
 """
 
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no stubs
-
-STACKS_ROOT: Final = Path(__file__).parent.parent / "stacks"
-STACKS: Final = ("data", "websocket", "workers", "rest")
-SSM_PARAMETER_TYPE: Final = "AWS::SSM::Parameter::Value<String>"
+from tools import alarm_rules, meaning_rules
+from tools.templates import (
+    STACKS,
+    STACKS_ROOT,
+    Template,
+    events,
+    listed,
+    member_of,
+    reference,
+    statements,
+)
 
 ACTIONS_WITHOUT_RESOURCES: Final = frozenset({"xray:PutTraceSegments", "xray:PutTelemetryRecords"})
 """IAM knows no resource for these."""
 
-type Resource = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Template:
-    """A stack's template as its author wrote it, every function in its long form."""
-
-    stack: str
-    body: Mapping[str, Any]
-
-    @classmethod
-    def load(cls, path: Path) -> "Template":
-        return cls(stack=path.parent.name, body=yaml_parse(path.read_text()))
-
-    @cached_property
-    def parameters(self) -> dict[str, dict[str, Any]]:
-        return dict(self.body.get("Parameters", {}))
-
-    @cached_property
-    def resources(self) -> dict[str, Resource]:
-        return dict(self.body["Resources"])
-
-    def of_type(self, resource_type: str) -> dict[str, Resource]:
-        return {
-            name: resource
-            for name, resource in self.resources.items()
-            if resource["Type"] == resource_type
-        }
-
-    @property
-    def functions(self) -> dict[str, Resource]:
-        return self.of_type("AWS::Serverless::Function")
-
-    @property
-    def queues(self) -> dict[str, Resource]:
-        return self.of_type("AWS::SQS::Queue")
-
-    @property
-    def alarms(self) -> dict[str, Resource]:
-        return self.of_type("AWS::CloudWatch::Alarm")
-
-
-def member_of(function: Resource) -> str:
-    """The workspace member that the function is made from."""
-    return Path(str(function["Properties"]["CodeUri"])).name
-
-
-def environment_of(template: Template, function: Resource) -> dict[str, object]:
-    """The function's variables, those of Globals included."""
-    everywhere = template.body["Globals"]["Function"]["Environment"]["Variables"]
-    own = function["Properties"].get("Environment", {}).get("Variables", {})
-    return {**everywhere, **own}
+LOG_ACTIONS: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 
 def violations(template: Template) -> list[str]:
@@ -100,7 +52,7 @@ def log_group_has_a_retention(template: Template) -> Iterator[str]:
 
 
 def function_has_its_own_role(template: Template) -> Iterator[str]:
-    roles = [_reference(each["Properties"].get("Role")) for each in template.functions.values()]
+    roles = [reference(each["Properties"].get("Role")) for each in template.functions.values()]
     for name, role in zip(template.functions, roles, strict=True):
         if role is None:
             yield f"{name} has the role that SAM makes, which may log anywhere"
@@ -110,34 +62,47 @@ def function_has_its_own_role(template: Template) -> Iterator[str]:
 
 def right_names_actions_and_resources(template: Template) -> Iterator[str]:
     for name, role in template.of_type("AWS::IAM::Role").items():
-        for statement in _statements(role):
-            actions = _listed(statement["Action"])
+        for statement in statements(role):
+            actions = listed(statement["Action"])
             for action in actions:
                 if "*" in str(action):
                     yield f"{name} may do {action}"
-            if "*" in _listed(statement["Resource"]) and not (
+            if "*" in listed(statement["Resource"]) and not (
                 set(actions) <= ACTIONS_WITHOUT_RESOURCES
             ):
                 yield f"{name} may do {', '.join(actions)} to everything"
 
 
+def role_may_write_its_own_log_and_traces(template: Template) -> Iterator[str]:
+    for name, function in template.functions.items():
+        role = template.resources.get(str(reference(function["Properties"].get("Role"))), {})
+        if not role:
+            continue
+        group = function["Properties"].get("LoggingConfig", {}).get("LogGroup", {}).get("Ref")
+        granted = [(set(listed(each["Action"])), each["Resource"]) for each in statements(role)]
+        if (LOG_ACTIONS, {"Fn::GetAtt": [group, "Arn"]}) not in granted:
+            yield f"{name} may not write its log"
+        if (set(ACTIONS_WITHOUT_RESOURCES), "*") not in granted:
+            yield f"{name} may not send traces"
+
+
 def stream_failure_has_a_destination(template: Template) -> Iterator[str]:
-    for name, event in _events(template, "DynamoDB"):
+    for name, event in events(template, "DynamoDB"):
         destination = event.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
-        if _reference(destination) not in template.queues:
+        if reference(destination) not in template.queues:
             yield f"{name} drops what its function cannot do"
 
 
 def stream_retries_end(template: Template) -> Iterator[str]:
     needed = {"MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "BisectBatchOnFunctionError"}
-    for name, event in _events(template, "DynamoDB"):
+    for name, event in events(template, "DynamoDB"):
         for missing in sorted(needed - event.keys()):
             yield f"{name} has no {missing}: one record stops its shard for a day"
 
 
 def queue_source_has_dead_letters(template: Template) -> Iterator[str]:
-    for name, event in _events(template, "SQS"):
-        queue = _reference(event["Queue"])
+    for name, event in events(template, "SQS"):
+        queue = reference(event["Queue"])
         properties = template.queues[queue]["Properties"] if queue in template.queues else {}
         if "RedrivePolicy" not in properties:
             yield f"{name} tries for ever, its queue has no dead-letter queue"
@@ -145,7 +110,7 @@ def queue_source_has_dead_letters(template: Template) -> Iterator[str]:
 
 def source_reports_single_failures(template: Template) -> Iterator[str]:
     for kind in ("DynamoDB", "SQS"):
-        for name, event in _events(template, kind):
+        for name, event in events(template, kind):
             if event.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
                 yield f"{name} fails as a whole batch"
 
@@ -155,38 +120,9 @@ def queue_outlives_its_function(template: Template) -> Iterator[str]:
         for event in function["Properties"].get("Events", {}).values():
             if event["Type"] != "SQS":
                 continue
-            queue = template.queues[str(_reference(event["Properties"]["Queue"]))]
+            queue = template.queues[str(reference(event["Properties"]["Queue"]))]
             if queue["Properties"]["VisibilityTimeout"] < function["Properties"]["Timeout"]:
                 yield f"{name} is still at a message when another worker sees it"
-
-
-def queue_without_consumer_has_an_alarm(template: Template) -> Iterator[str]:
-    consumed = {_reference(event["Queue"]) for _, event in _events(template, "SQS")}
-    watched = {
-        _reference(dimension["Value"])
-        for alarm in template.alarms.values()
-        if alarm["Properties"]["MetricName"] == "ApproximateNumberOfMessagesVisible"
-        for dimension in alarm["Properties"]["Dimensions"]
-    }
-    for queue in template.queues.keys() - consumed - watched:
-        yield f"nobody hears of what lies in {queue}"
-
-
-def function_has_an_alarm(template: Template) -> Iterator[str]:
-    watched = {
-        _reference(dimension["Value"])
-        for alarm in template.alarms.values()
-        if alarm["Properties"]["MetricName"] == "Errors"
-        for dimension in alarm["Properties"]["Dimensions"]
-    }
-    for name in template.functions.keys() - watched:
-        yield f"nobody hears of errors of {name}"
-
-
-def alarm_can_be_heard(template: Template) -> Iterator[str]:
-    for name, alarm in template.alarms.items():
-        if "AlarmActions" not in alarm["Properties"]:
-            yield f"{name} tells nobody"
 
 
 def stack_has_one_dashboard(template: Template) -> Iterator[str]:
@@ -220,49 +156,18 @@ RULES: Final = (
     log_group_has_a_retention,
     function_has_its_own_role,
     right_names_actions_and_resources,
+    role_may_write_its_own_log_and_traces,
     stream_failure_has_a_destination,
     stream_retries_end,
     queue_source_has_dead_letters,
     source_reports_single_failures,
     queue_outlives_its_function,
-    queue_without_consumer_has_an_alarm,
-    function_has_an_alarm,
-    alarm_can_be_heard,
     stack_has_one_dashboard,
     access_log_holds_no_query_string,
     execution_log_is_off,
+    *alarm_rules.RULES,
+    *meaning_rules.RULES,
 )
-
-
-def _events(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, function in template.functions.items():
-        for label, event in function["Properties"].get("Events", {}).items():
-            if event["Type"] == kind:
-                yield f"{name}.{label}", event["Properties"]
-
-
-def _statements(role: Resource) -> Iterator[dict[str, Any]]:
-    for policy in role["Properties"].get("Policies", []):
-        for statement in policy["PolicyDocument"]["Statement"]:
-            branches = statement["Fn::If"][1:] if "Fn::If" in statement else [statement]
-            yield from (branch for branch in branches if "Effect" in branch)
-
-
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _reference(value: object) -> str | None:
-    """The logical id that a Ref or a GetAtt points at."""
-    match value:
-        case {"Ref": str(name)}:
-            return name
-        case {"Fn::GetAtt": [str(name), *_]}:
-            return name
-        case {"Fn::GetAtt": str(path)}:
-            return path.split(".")[0]
-        case _:
-            return None
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from tools.check_templates import STACKS, STACKS_ROOT, Template
+from tools.templates import STACKS, STACKS_ROOT, Template
 
 
 @cache

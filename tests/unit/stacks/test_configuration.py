@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tools.check_templates import SSM_PARAMETER_TYPE, STACKS, STACKS_ROOT, Template
+from tools.templates import SSM_PARAMETER_TYPE, STACKS, STACKS_ROOT, Template
 
 STAGES = ("dev", "prod")
 DIRECTORIES = (STACKS_ROOT, *(STACKS_ROOT / stack for stack in STACKS))
@@ -28,6 +28,25 @@ def overrides_of(directory: Path, stage: str) -> dict[str, str]:
 def test_a_stage_sets_every_parameter(directory: Path, stage: str) -> None:
     template = Template.load(directory / "template.yaml")
     assert overrides_of(directory, stage).keys() == template.parameters.keys()
+
+
+DIFFERENT = {
+    "dev": {"ProtectData": "false", "AllowTokenInQuery": "true", "MaximumConcurrency": "100"},
+    "prod": {"Stage": "prod", "MaximumConcurrency": "100"},
+}
+"""What a stage has another value for than the templates' defaults, on purpose."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
+def test_a_stage_has_the_defaults_but_for_what_is_meant_to_differ(
+    directory: Path, stage: str
+) -> None:
+    template = Template.load(directory / "template.yaml")
+    for name, value in overrides_of(directory, stage).items():
+        parameter = template.parameters[name]
+        if parameter["Type"] != SSM_PARAMETER_TYPE:
+            assert value == DIFFERENT[stage].get(name, str(parameter["Default"])), name
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -80,6 +99,13 @@ def test_production_keeps_its_data_and_takes_no_token_in_a_url() -> None:
     assert overrides_of(STACKS_ROOT / "websocket", "prod")["AllowTokenInQuery"] == "false"
 
 
+def test_production_is_not_deployed_unheard(template: Template) -> None:
+    rule = template.body["Rules"]["ProductionIsHeard"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Stage"}, "prod"]}
+    (assertion,) = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]}
+
+
 def test_everything_is_named_after_its_stage(template: Template) -> None:
     naming = {
         "TableName",
@@ -128,6 +154,16 @@ class TestRoot:
         for stack, child in children.items():
             passed = child["Properties"]["Parameters"].keys()
             assert passed == templates[stack].parameters.keys() - EMULATOR_ONLY
+
+    def test_a_child_gets_each_setting_by_its_name(
+        self, children: dict[str, dict[str, Any]], templates: dict[str, Template]
+    ) -> None:
+        for stack, child in children.items():
+            for name, value in child["Properties"]["Parameters"].items():
+                if templates[stack].parameters[name]["Type"] == "CommaDelimitedList":
+                    assert value == {"Fn::Join": [",", {"Ref": name}]}
+                elif templates[stack].parameters[name]["Type"] != SSM_PARAMETER_TYPE:
+                    assert value == {"Ref": name}, (stack, name)
 
     def test_a_setting_means_the_same_here_as_in_the_child(
         self, root: Template, templates: dict[str, Template]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tools.check_templates import SSM_PARAMETER_TYPE, STACKS_ROOT, Template
+from tools.templates import SSM_PARAMETER_TYPE, STACKS_ROOT, Template
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 from pydantic_settings import BaseSettings
-from tools.check_templates import STACKS, STACKS_ROOT, Template, environment_of, member_of
+from tools.templates import STACKS, STACKS_ROOT, Template, environment_of, member_of
 
 from commons.settings import FunctionSettings
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tools.check_templates import Template
+from tools.templates import Template
 
 type Pattern = dict[str, Any]
 

@@ -1,14 +1,13 @@
 """What the REST stack serves, after SAM has translated it."""
 
-import copy
 import json
 import re
 from typing import Any
 
 import pytest
-from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # no stubs
+from tests.unit.stacks.translation import translate
 from tools import gateway_api
-from tools.check_templates import STACKS_ROOT, Template
+from tools.templates import STACKS_ROOT, Template
 
 from commons import errors
 from commons.errors import ChatError
@@ -47,28 +46,6 @@ OPEN = {
     ("GET", "/swagger"),
     ("GET", "/"),
 }
-
-
-class NoManagedPolicies:
-    def load(self) -> dict[str, str]:
-        return {}
-
-
-def translate(template: Template) -> dict[str, Any]:
-    body = copy.deepcopy(dict(template.body))
-    values = {name: each.get("Default", "") for name, each in template.parameters.items()}
-    for function in (
-        each for each in body["Resources"].values() if each["Type"] == "AWS::Serverless::Function"
-    ):
-        function["Properties"]["CodeUri"] = "s3://bucket/key"
-    for layer in (
-        each
-        for each in body["Resources"].values()
-        if each["Type"] == "AWS::Serverless::LayerVersion"
-    ):
-        layer["Properties"]["ContentUri"] = "s3://bucket/key"
-    translated: dict[str, Any] = transform(body, values, NoManagedPolicies())
-    return translated
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tools.check_templates import Template
+from tools.templates import Template
 
 from commons.dal.interface import INDEX_KEYS, TABLE_KEYS, Table, TableKey
 

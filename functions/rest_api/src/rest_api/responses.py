@@ -12,12 +12,14 @@ from commons.errors import (
     NotFoundError,
     TooManyRequestsError,
 )
-from commons.observability import log
+from commons.observability import count_unhandled, log
 from commons.schemas import BaseSchema
 from commons.schemas.problem import PROBLEM_TYPE_PREFIX, Problem, problem_of
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
+
+_SERVER_ERROR = 500
 
 
 def json_response(
@@ -67,6 +69,8 @@ def problem_response(error: Exception) -> Response[str]:
         )
     else:
         problem = problem_of(chat_error)
+    if problem.status >= _SERVER_ERROR:
+        count_unhandled()
     headers: dict[str, str | list[str]] = dict(_ALWAYS)
     if isinstance(chat_error, TooManyRequestsError):
         headers["Retry-After"] = str(chat_error.retry_after)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import ChatError, ForbiddenError, TooManyRequestsError, UnauthenticatedError
-from commons.observability import log, metrics, tracer
+from commons.observability import count_unhandled, log, metrics, tracer
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
 from commons.websocket.frame_handler import (
@@ -85,6 +85,7 @@ def answer_handshake(event: SocketEvent) -> int:
         status = 500
         failure = {"error": type(error).__name__, "site": failure_site(error)}
         log.error("handshake failed", extra=details | failure)
+        count_unhandled()
     else:
         status = _OK
         log.info("handshake admitted", extra=details | {"user_id": connection.user_id})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from commons.clock import rfc3339
 from commons.observability import log, metrics, tracer
-from commons.realtime.broadcaster import Broadcaster
+from commons.realtime.broadcaster import Broadcaster, Post
 from commons.records.connection import Connection
 from commons.schemas.base import BaseSchema
 from commons.schemas.caller import Caller
@@ -114,16 +114,30 @@ def heads_service() -> HeadsService:
     return HeadsService()
 
 
+ONE_WAY_ROUTES: Final = frozenset({"subscribe", "typing"})
+"""Routes without a response (docs/adr/0041): what they have to say is posted, like any frame.
+
+A route with a response answers each of its frames, and these two often have nothing to say.
+"""
+
+
 @metrics.log_metrics
 @log.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 def lambda_handler(event: SocketEvent, _context: "LambdaContext") -> SocketResponse:
-    return serve_message(
+    response = serve_message(
         event,
         serve_action,
         connection_of=connections_service().require,
         close=lambda connection_id: broadcaster().delete_connection(connection_id),
     )
+    context = event["requestContext"]
+    if context["routeKey"] not in ONE_WAY_ROUTES:
+        return response
+    body = response.get("body")
+    if body is not None:
+        broadcaster().send([Post(context["connectionId"], (body.encode(),))])
+    return {"statusCode": response["statusCode"]}
 
 
 def serve_action(frame: ReceivedFrame, connection: Connection) -> BaseSchema | None:

@@ -1,5 +1,6 @@
 """The one logger, tracer and metrics registry of a function: a leaf, imported by everyone."""
 
+import logging
 import os
 from collections.abc import Callable
 from functools import cache, wraps
@@ -13,10 +14,14 @@ from aws_lambda_powertools.shared.functions import strtobool
 
 
 class _EmfProvider(AmazonCloudWatchEMFProvider):
-    """Most calls have nothing to publish: that is no reason for a warning."""
+    """Names the stage of every metric; two stages of an account have the same services.
+
+    Most calls have nothing to publish: that is no reason for a warning.
+    """
 
     def flush_metrics(self, raise_on_empty_metrics: bool = False) -> None:
         if self.metric_set or raise_on_empty_metrics:
+            self.add_dimension(name="stage", value=os.environ.get("STAGE", "dev"))
             super().flush_metrics(raise_on_empty_metrics)
 
 
@@ -56,5 +61,16 @@ def _is_tracing() -> bool:
 
 
 log = Logger()
+# Powertools prefers the platform's level to the stack's, in its own `setLevel` too. The platform's has
+# to stay INFO: it drops whole lines, and a line of metrics counts as INFO.
+logging.getLogger(log.service).setLevel(os.environ.get("POWERTOOLS_LOG_LEVEL") or "INFO")
 metrics = Metrics(provider=_EmfProvider(namespace="Chat"))
 tracer = _TracerOnDemand()
+
+
+def count_unhandled() -> None:
+    """Counts a fault of ours that is answered instead of raised.
+
+    Lambda counts what is raised; an alarm watches both (`Unhandled`).
+    """
+    metrics.add_metric(name="Unhandled", unit="Count", value=1)

@@ -15,7 +15,7 @@ from commons.errors import (
     TooManyRequestsError,
 )
 from commons.json_text import parse_json
-from commons.observability import log
+from commons.observability import count_unhandled, log
 from commons.realtime.encoded_frames import MAX_FRAME_BYTES
 from commons.records.connection import Connection
 from commons.schemas.base import BaseSchema
@@ -224,5 +224,6 @@ def _log_served(frame: ReceivedFrame, status: int, *, error: Exception | None = 
     if error is not None and status >= _INTERNAL.status:
         details |= {"error": type(error).__name__, "site": failure_site(error)}
         log.error("frame failed", extra=details)
+        count_unhandled()
     else:
         log.info("frame served", extra=details)
