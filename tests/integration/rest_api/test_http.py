@@ -11,6 +11,7 @@ from tests.integration.rest_api.client import Answer, Client, proxy_event
 from tests.integration.rest_api.conftest import MakeApi
 
 from commons.dynamodb.exceptions import StorageBusyError
+from commons.observability import metrics
 from commons.services.messages import MessagesService
 from rest_api.description.__main__ import PATH
 
@@ -214,7 +215,7 @@ def test_a_ticket_is_issued_for_sixty_seconds(alice: Client) -> None:
     assert len(answer.body["ticket"]) >= 32
 
 
-def test_an_unforeseen_exception_says_nothing_about_itself(
+def test_an_unforeseen_exception_says_nothing_about_itself_and_counts(
     alice: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Not in the line that raises: a traceback quotes that.
@@ -229,6 +230,7 @@ def test_an_unforeseen_exception_says_nothing_about_itself(
     answer = alice.post(f"/v1/channels/{channel}/messages", {"text": "what a user wrote"})
 
     assert_problem(answer, 500, "internal-error")
+    assert metrics.provider.metric_set["Unhandled"]["Value"] == [1.0]
     logged = repr([vars(record) for record in caplog.records])
     for output in (answer.text, logged):
         assert "secret table" not in output

@@ -240,8 +240,11 @@ def test_neither_query_nor_token_is_logged(
     assert token not in logged
 
 
-def test_what_was_not_foreseen_refuses_without_its_text(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_what_was_not_foreseen_refuses_without_its_text_and_counts(
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail() -> None:
         raise RuntimeError("a secret")
@@ -249,6 +252,7 @@ def test_what_was_not_foreseen_refuses_without_its_text(
     monkeypatch.setattr(handler, "admission_service", fail)
     assert connect() == 500
     assert "a secret" not in str([vars(record) for record in caplog.records])
+    assert '"Unhandled":[1.0]' in capsys.readouterr().out
 
 
 def test_a_frame_that_names_the_route_is_an_unknown_action(

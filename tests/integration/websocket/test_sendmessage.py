@@ -174,12 +174,14 @@ def test_what_the_function_did_not_foresee_reaches_the_client_without_its_text(
     frame: Frame,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(*_arguments: object) -> None:
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(handler, "sending_service", fail)
     response = send(frame)
+    assert '"Unhandled":[1.0]' in capsys.readouterr().out
     assert error_of(response)["status"] == 500
     (record,) = caplog.records
     assert record.message == "frame failed"

@@ -157,6 +157,7 @@ def _encoded(answer: BaseSchema) -> str:
     if len(text.encode()) <= MAX_FRAME_BYTES:
         return text
     log.error("answer fits no frame", frame=type(answer).__name__)
+    count_unhandled()
     return ErrorFrame(error=_INTERNAL.to_wire()).to_json()
 
 
