@@ -71,7 +71,7 @@ def test_the_stream_begins_and_ends_as_bedrocks_does(bedrock: "BedrockRuntimeCli
 
 
 def test_a_line_naming_the_sender_is_not_quoted(bedrock: "BedrockRuntimeClient") -> None:
-    events = _converse(bedrock, "[4f2a] alice:\nHow are you?")
+    events = _converse(bedrock, "\u27e6alice\u27e7\nHi.\n\n\u27e6bob\u27e7\nHow are you?")
 
     assert "“How are you?”" in "".join(_texts(events))
 

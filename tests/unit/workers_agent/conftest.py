@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import pydantic_ai.models
 import pytest
 from tests.doubles.repository import InMemoryRepository
 
@@ -44,11 +43,6 @@ FAST = Pace(
     last_deltas=0.5,
     frame=0.01,
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_real_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pydantic_ai.models, "ALLOW_MODEL_REQUESTS", False)
 
 
 type Script = Callable[[Prompt], AsyncGenerator[Chunk]]
@@ -248,7 +242,6 @@ class Room:
                 self.repository,
                 tokens=tokens,
                 allowed_models=["default-model", "m", "another"],
-                new_mark=lambda: "mark",
             ),
             budgets=BudgetsService(
                 self.repository, channel_tokens=channel_tokens, user_tokens=user_tokens

@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from commons.schemas.event import FailureReason, Usage
+
+ENVELOPE_SECONDS: Final = 2.0
+"""How long the figures and the end mark of a complete answer are waited for."""
 
 type ModelFinish = Literal["stop", "length", "filtered"]
 
@@ -56,15 +59,22 @@ class ModelFailedError(Exception):
         reason: as members of the channel see it.
         retryable: the same request may fare better.
         retry_after: seconds the provider asks to wait; None where it does not say.
+        refused: the provider turned the request away before it worked on it: nothing is paid.
     """
 
     def __init__(
-        self, reason: FailureReason, *, retryable: bool, retry_after: float | None = None
+        self,
+        reason: FailureReason,
+        *,
+        retryable: bool,
+        retry_after: float | None = None,
+        refused: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retryable = retryable
         self.retry_after = retry_after
+        self.refused = refused
 
 
 class IModel(Protocol):

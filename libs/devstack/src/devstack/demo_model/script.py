@@ -9,8 +9,8 @@ from devstack.demo_model.behaviour import Behaviour
 MAX_QUOTED = 200
 """Characters of the question that are quoted."""
 
-# The agent puts a line with the sender's name above each message.
-_HEADER = re.compile(r"\A\[[^\]\n]*\][^\n]*:\n")
+# The agent puts a line with the sender's name above each message of a turn.
+_HEADER = re.compile(r"^\u27e6[^\u27e7\n]*\u27e7\n", re.MULTILINE)
 _WORD = re.compile(r"\s*\S+(?:\s*\Z)?")
 
 
@@ -47,7 +47,8 @@ class Answer:
 
 
 def question_of(last_user_text: str) -> str:
-    return _HEADER.sub("", last_user_text)
+    """What the last of those who spoke in the turn said."""
+    return _HEADER.split(last_user_text)[-1]
 
 
 def answer(ask: Ask, behaviour: Behaviour) -> Answer:

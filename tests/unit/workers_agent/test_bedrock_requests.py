@@ -1,0 +1,154 @@
+"""What Bedrock is asked, and what its refusals mean; its stream is tested over the demo model."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+
+from workers_agent.model import Chunk, EndChunk, ModelFailedError, Prompt, TextChunk, Turn
+from workers_agent.providers.bedrock import BedrockModel
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+
+class Events:
+    def __init__(self, events: Sequence[object]) -> None:
+        self._events = events
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._events)
+
+    def close(self) -> None:
+        pass
+
+
+class Client:
+    """Answers every request with the same events."""
+
+    def __init__(self, *events: object, error: Exception | None = None) -> None:
+        self._events = events
+        self._error = error
+        self.requests: list[dict[str, object]] = []
+
+    def converse_stream(self, **request: object) -> dict[str, object]:
+        self.requests.append(request)
+        if self._error is not None:
+            raise self._error
+        return {"stream": Events(self._events)}
+
+
+SAYS_HI = (
+    {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}}},
+    {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Hi"}}},
+    {"messageStop": {"stopReason": "end_turn"}},
+    {
+        "metadata": {
+            "usage": {"inputTokens": 3, "outputTokens": 1, "cacheReadInputTokens": 40},
+            "metrics": {"latencyMs": 1},
+        }
+    },
+)
+
+
+def prompt(model_id: str) -> Prompt:
+    turns = [Turn("user", "One"), Turn("agent", "Two"), Turn("user", "Three")]
+    return Prompt(model_id=model_id, instructions="Be brief.", turns=turns, max_tokens=9)
+
+
+def ask(client: Client, model_id: str = "m") -> list[Chunk]:
+    model = BedrockModel(cast("BedrockRuntimeClient", client))
+
+    async def collect() -> list[Chunk]:
+        return [chunk async for chunk in model.stream(prompt(model_id))]
+
+    return asyncio.run(collect())
+
+
+def test_text_shows_and_reasoning_does_not() -> None:
+    chunks = ask(Client(*SAYS_HI))
+
+    assert [chunk for chunk in chunks if isinstance(chunk, TextChunk)] == [TextChunk("Hi")]
+
+
+def test_what_was_read_from_the_cache_is_input() -> None:
+    end = ask(Client(*SAYS_HI))[-1]
+
+    assert isinstance(end, EndChunk)
+    assert end.usage is not None
+    assert (end.usage.input_tokens, end.usage.output_tokens) == (43, 1)
+
+
+@pytest.mark.parametrize(
+    "model_id", ["eu.amazon.nova-lite-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"]
+)
+def test_a_model_that_caches_gets_cache_points(model_id: str) -> None:
+    client = Client(*SAYS_HI)
+
+    ask(client, model_id)
+
+    (request,) = client.requests
+    point = {"cachePoint": {"type": "default"}}
+    assert request["system"] == [{"text": "Be brief."}, point]
+    assert request["messages"] == [
+        {"role": "user", "content": [{"text": "One"}, point]},
+        {"role": "assistant", "content": [{"text": "Two"}]},
+        {"role": "user", "content": [{"text": "Three"}, point]},
+    ]
+
+
+def test_a_model_that_does_not_cache_gets_none() -> None:
+    client = Client(*SAYS_HI)
+
+    ask(client, "meta.llama3-8b-instruct-v1:0")
+
+    assert "cachePoint" not in repr(client.requests)
+
+
+def _refusal(code: str, status: int) -> ClientError:
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "2"}}
+    return ClientError(
+        {"Error": {"Code": code, "Message": "x"}, "ResponseMetadata": metadata},  # type: ignore[typeddict-item]  # the rest is not read
+        "ConverseStream",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retryable"),
+    [
+        (_refusal("ThrottlingException", 429), "throttled", True),
+        (_refusal("ServiceQuotaExceededException", 400), "throttled", True),
+        (_refusal("ModelTimeoutException", 408), "timeout", True),
+        (_refusal("ModelNotReadyException", 429), "model_error", True),
+        (_refusal("InternalServerException", 500), "model_error", True),
+        (_refusal("ValidationException", 400), "model_error", False),
+        (_refusal("AccessDeniedException", 403), "model_error", False),
+        (EndpointConnectionError(endpoint_url="x"), "model_error", True),
+        (NoCredentialsError(), "model_error", False),
+    ],
+)
+def test_each_refusal_has_its_reason_and_costs_nothing(
+    error: Exception, reason: str, retryable: bool
+) -> None:
+    with pytest.raises(ModelFailedError) as raised:
+        ask(Client(error=error))
+
+    failure = raised.value
+    assert (failure.reason, failure.retryable, failure.refused) == (reason, retryable, True)
+    if isinstance(error, ClientError):
+        assert failure.retry_after == 2.0
+
+
+def test_figures_that_never_come_throw_no_answer_away() -> None:
+    end = ask(Client(*SAYS_HI[:-1]))[-1]
+
+    assert end == EndChunk("stop")
+
+
+def test_a_stream_without_a_reason_broke_off() -> None:
+    with pytest.raises(ModelFailedError) as raised:
+        ask(Client(*SAYS_HI[:2]))
+
+    assert (raised.value.retryable, raised.value.refused) == (True, False)
