@@ -21,7 +21,8 @@ OTHER_LIBRARIES = {"devstack", "chat_client"}
 
 AWS_MODULES = {
     "commons.aws": "builds the clients",
-    "commons.dal.dynamodb": "reads what DynamoDB refuses",
+    "commons.aws_errors": "reads how AWS fails",
+    "commons.dal.calls": "reads what DynamoDB refuses",
     "commons.realtime.broadcaster": "takes the session that posts are signed with",
     "commons.realtime.callback_api": "signs posts itself, at a sixth of boto3's cost",
     "websocket_connect.gateway": "asks API Gateway which connections still live",
@@ -122,7 +123,14 @@ def test_a_function_imports_no_other_function(member: str) -> None:
 
 
 def test_the_dal_knows_nothing_of_services_schemas_and_keys() -> None:
-    allowed = ("commons.dal", "commons.dynamodb", "commons.aws", "commons.settings")
+    allowed = (
+        "commons.dal",
+        "commons.dynamodb",
+        "commons.aws",
+        "commons.aws_errors",
+        "commons.errors",
+        "commons.settings",
+    )
     dal = [module for module in product() if is_in(module.name, "commons.dal", "commons.dynamodb")]
 
     strangers = [

@@ -10,7 +10,11 @@ from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Answer, Client, proxy_event
 from tests.integration.rest_api.conftest import MakeApi
 
-from commons.dynamodb.exceptions import StorageBusyError
+from commons.dynamodb.exceptions import (
+    StorageBusyError,
+    StorageUnavailableError,
+    StorageUnreachableError,
+)
 from commons.observability import metrics
 from commons.services.messages import MessagesService
 from rest_api.description.__main__ import PATH
@@ -238,19 +242,30 @@ def test_an_unforeseen_exception_says_nothing_about_itself_and_counts(
     assert "RuntimeError" in logged
 
 
-def test_busy_storage_is_429_with_retry_after(
-    alice: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        (StorageBusyError, 429, "too-many-requests"),
+        (StorageUnreachableError, 503, "unavailable"),
+    ],
+)
+def test_storage_that_did_not_serve_is_429_or_503_with_retry_after(
+    alice: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[StorageUnavailableError],
+    status: int,
+    code: str,
 ) -> None:
     def fail(*_: object) -> None:
-        raise StorageBusyError("table chat_events is throttled")
+        raise kind("table chat_events is throttled")
 
     channel = alice.new_channel()
     monkeypatch.setattr(MessagesService, "post", fail)
 
     answer = alice.post(f"/v1/channels/{channel}/messages", {"text": "t"})
 
-    assert_problem(answer, 429, "too-many-requests")
-    assert answer.headers["retry-after"] == "1"
+    assert_problem(answer, status, code)
+    assert int(answer.headers["retry-after"]) >= 1
     assert "chat_events" not in answer.text
 
 

@@ -19,6 +19,11 @@ from tests.integration.websocket.gateway import (
 )
 
 from commons.dal import IRepository, Item
+from commons.dynamodb.exceptions import (
+    StorageBusyError,
+    StorageUnavailableError,
+    StorageUnreachableError,
+)
 from commons.ids import new_channel_id
 from commons.schemas.caller import Caller
 from commons.services.connections import MAX_CONNECTIONS, ConnectionsService
@@ -253,6 +258,23 @@ def test_what_was_not_foreseen_refuses_without_its_text_and_counts(
     assert connect() == 500
     assert "a secret" not in str([vars(record) for record in caplog.records])
     assert '"Unhandled":[1.0]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(StorageBusyError, 429), (StorageUnreachableError, 503)]
+)
+def test_storage_that_did_not_serve_refuses_without_saying_that_the_token_is_bad(
+    connect: Connect,
+    sign: Sign,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[StorageUnavailableError],
+    status: int,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind
+
+    monkeypatch.setattr(ConnectionsService, "register", fail)
+    assert connect(headers={"Authorization": f"Bearer {sign()}"}) == status
 
 
 def test_a_frame_that_names_the_route_is_an_unknown_action(

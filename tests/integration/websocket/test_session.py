@@ -17,10 +17,16 @@ from tests.integration.websocket.gateway import (
 
 from commons import keys
 from commons.dal import IRepository, Item, Table, Update
+from commons.dynamodb.exceptions import (
+    StorageBusyError,
+    StorageUnavailableError,
+    StorageUnreachableError,
+)
 from commons.errors import UnauthenticatedError
 from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
+from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
 from commons.websocket.frame_handler import SocketEvent, SocketResponse
 from websocket_session import handler
@@ -446,6 +452,24 @@ class TestFrames:
 
     def test_a_frame_above_32_kb_is_a_413(self, send: Send) -> None:
         assert error_of(send(json.dumps({"action": "ping"}) + " " * 32_768))["status"] == 413
+
+    @pytest.mark.parametrize(
+        ("kind", "status"), [(StorageBusyError, 429), (StorageUnreachableError, 503)]
+    )
+    def test_storage_that_did_not_serve_is_an_error_frame(
+        self,
+        send: Send,
+        channel: str,
+        monkeypatch: pytest.MonkeyPatch,
+        kind: type[StorageUnavailableError],
+        status: int,
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise kind
+
+        monkeypatch.setattr(EventLogService, "read", fail)
+        frame = send({"action": "sync", "channelId": channel, "after": 0, "requestId": "r"})
+        assert error_of(frame)["status"] == status
 
     def test_an_expired_connection_is_closed_and_sent_nothing(
         self,

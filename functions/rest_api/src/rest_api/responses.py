@@ -6,11 +6,12 @@ from traceback import format_tb
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError as NoSuchRouteError
 
-from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import (
     ChatError,
     NotFoundError,
+    ServiceUnavailableError,
     TooManyRequestsError,
+    UnavailableError,
 )
 from commons.observability import count_unhandled, log
 from commons.schemas import BaseSchema
@@ -72,7 +73,7 @@ def problem_response(error: Exception) -> Response[str]:
     if problem.status >= _SERVER_ERROR:
         count_unhandled()
     headers: dict[str, str | list[str]] = dict(_ALWAYS)
-    if isinstance(chat_error, TooManyRequestsError):
+    if isinstance(chat_error, TooManyRequestsError | ServiceUnavailableError):
         headers["Retry-After"] = str(chat_error.retry_after)
     return Response(
         status_code=problem.status,
@@ -93,8 +94,8 @@ def _as_chat_error(error: Exception) -> ChatError | None:
     match error:
         case ChatError():
             return error
-        case StorageBusyError():
-            return TooManyRequestsError("Too much is written here at once; try again.")
+        case UnavailableError():
+            return error.as_chat_error()
         case NoSuchRouteError():
             return NotFoundError("There is nothing at this path for this method.")
         case _:

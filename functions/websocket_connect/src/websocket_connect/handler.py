@@ -3,8 +3,13 @@
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from commons.dynamodb.exceptions import StorageBusyError
-from commons.errors import ChatError, ForbiddenError, TooManyRequestsError, UnauthenticatedError
+from commons.errors import (
+    ChatError,
+    ForbiddenError,
+    TooManyRequestsError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from commons.observability import count_unhandled, log, metrics, tracer
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
@@ -69,7 +74,7 @@ def lambda_handler(event: SocketEvent, _context: "LambdaContext") -> SocketRespo
 
 
 def answer_handshake(event: SocketEvent) -> int:
-    """The status: 200, 401, 403 or 429."""
+    """The status: 200, 401, 403, 429 or 503."""
     handshake = read_handshake(event)
     details: dict[str, object] = {"connection_id": handshake.connection_id}
     log.set_correlation_id(event["requestContext"]["requestId"])
@@ -78,8 +83,8 @@ def answer_handshake(event: SocketEvent) -> int:
     except ChatError as error:
         status = error.status if error.status in _STATUSES else ForbiddenError.status
         log.info("handshake refused", extra=details | {"status": status, "reason": error.code})
-    except StorageBusyError:
-        status = TooManyRequestsError.status
+    except UnavailableError as error:
+        status = error.as_chat_error().status
         log.warning("handshake refused", extra=details | {"status": status})
     except Exception as error:  # noqa: BLE001 - what leaves here may be sent to the client
         status = 500

@@ -129,3 +129,30 @@ class TooManyRequestsError(ChatError):
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class ServiceUnavailableError(ChatError):
+    """Something that we depend on did not serve us.
+
+    Attributes:
+        retry_after: seconds.
+    """
+
+    status = 503
+    code = "unavailable"
+    title = "The service cannot be reached right now"
+
+    def __init__(self, detail: str, *, retry_after: int = 2) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class UnavailableError(Exception):
+    """Storage, a queue or the token's issuer did not serve us: the same call works later.
+
+    Nobody's request and nobody's data is at fault. An edge answers `as_chat_error()`; a worker
+    hands its record or message back and parks nothing.
+    """
+
+    def as_chat_error(self) -> ChatError:
+        return ServiceUnavailableError("Nothing is known to be wrong with the request: try again.")

@@ -71,6 +71,7 @@ _ERROR_DESCRIPTIONS: Final = {
     415: "The body is not JSON.",
     422: "A field or parameter is wrong, or unknown.",
     429: "Too many requests; `Retry-After` says when to try again.",
+    503: "Storage, or the issuer of tokens, is not to be reached; `Retry-After` says when to try again.",
 }
 
 
@@ -196,7 +197,7 @@ def _error(status: int) -> JsonObject:
             }
         },
     }
-    if status == 429:  # noqa: PLR2004 - the one that says when
+    if status in {429, 503}:
         described["headers"] = {
             "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}
         }

@@ -114,4 +114,10 @@ PROBLEMS: dict[int, JsonObject] = {
         "status": 429,
         "detail": "At most 20 posts a second.",
     },
+    503: {
+        "type": "urn:problem-type:chat:unavailable",
+        "title": "The service cannot be reached right now",
+        "status": 503,
+        "detail": "Nothing is known to be wrong with the request: try again.",
+    },
 }

@@ -34,7 +34,7 @@ class Operation:
 
     Attributes:
         errors: statuses beyond those that every operation of its kind has (401 with a token, 400,
-            413 and 415 with a body, 404, 422 and 429 always: an unknown verb is a 404, an unknown
+            413 and 415 with a body, 404, 422, 429 and 503 always: an unknown verb is a 404, an unknown
             parameter a 422).
     """
 
@@ -54,7 +54,7 @@ class Operation:
     @property
     def statuses(self) -> list[int]:
         """Of its errors, ascending."""
-        found = {404, 422, 429, *self.errors}
+        found = {404, 422, 429, 503, *self.errors}
         if self.has_token:
             found.add(401)
         if self.request is not None:

@@ -3,14 +3,16 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING, Literal, NoReturn, TypedDict, cast, final
+from typing import TYPE_CHECKING, Literal, TypedDict, final
 from uuid import uuid4
 
-from botocore.exceptions import ClientError
-
 from commons.aws import dynamodb_client
+from commons.aws_errors import THROTTLING
+from commons.dal.calls import DynamoDBCalls, MetTransactionError, TransactionInProgressError
 from commons.dal.expressions import Expressions
 from commons.dal.interface import (
     Condition,
@@ -40,8 +42,6 @@ from commons.dynamodb.exceptions import (
     CONDITION_FAILED,
     CONFLICT,
     NO_REASON,
-    CancellationReason,
-    ConditionFailedError,
     ObjectNotFoundError,
     RepositoryError,
     StorageBusyError,
@@ -53,7 +53,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
         AttributeValueTypeDef,
+        BatchGetItemInputTypeDef,
+        BatchGetItemOutputTypeDef,
+        BatchWriteItemInputTypeDef,
+        BatchWriteItemOutputTypeDef,
         QueryInputTypeDef,
+        TransactWriteItemsInputTypeDef,
         TransactWriteItemTypeDef,
         UniversalAttributeValueTypeDef,
         WriteRequestOutputTypeDef,
@@ -68,20 +73,6 @@ MAX_ATTEMPTS = 8
 
 _BASE_DELAY_SECONDS = 0.02
 _MAX_DELAY_SECONDS = 0.5
-
-# botocore has tried these a few times before they get here.
-_THROTTLING = frozenset(
-    {
-        "LimitExceededException",
-        "ProvisionedThroughputExceeded",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ThrottlingError",
-        "ThrottlingException",
-    }
-)
-_CONFLICT_EXCEPTION = "TransactionConflictException"
-_IN_PROGRESS_EXCEPTION = "TransactionInProgressException"
 
 
 class DynamoDBRepository:
@@ -104,7 +95,7 @@ class DynamoDBRepository:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table_names = table_names if table_names is not None else _configured_names()
-        self._client = client if client is not None else dynamodb_client()
+        self._dynamodb = DynamoDBCalls(client if client is not None else dynamodb_client())
         self._sleep = sleep
 
     def get(self, table: Table, key: Key, *, consistent: bool = False) -> Item:
@@ -115,12 +106,10 @@ class DynamoDBRepository:
 
     def find(self, table: Table, key: Key, *, consistent: bool = False) -> Item | None:
         key_values(table, key)
-        try:
-            answer = self._client.get_item(
-                TableName=self._name(table), Key=serialize_item(key), ConsistentRead=consistent
-            )
-        except ClientError as error:
-            _raise(error)
+        name, image_key = self._name(table), serialize_item(key)
+        answer = self._dynamodb.call(
+            lambda client: client.get_item(TableName=name, Key=image_key, ConsistentRead=consistent)
+        )
         image = answer.get("Item")
         return None if image is None else deserialize(image)
 
@@ -137,12 +126,10 @@ class DynamoDBRepository:
             attempt = 0
             while pending:
                 self._back_off(attempt)
-                try:
-                    answer = self._client.batch_get_item(
-                        RequestItems={name: {"Keys": pending, "ConsistentRead": consistent}}
-                    )
-                except ClientError as error:
-                    _raise(error)
+                request: BatchGetItemInputTypeDef = {
+                    "RequestItems": {name: {"Keys": pending, "ConsistentRead": consistent}}
+                }
+                answer = self._dynamodb.call(partial(_batch_get, request))
                 items += [deserialize(image) for image in answer["Responses"].get(name, [])]
                 unprocessed = answer.get("UnprocessedKeys", {}).get(name)
                 left = unprocessed["Keys"] if unprocessed is not None else []
@@ -154,7 +141,7 @@ class DynamoDBRepository:
         item_key_values(table, item)
         conditional = _conditional(Expressions(), condition)
         self._write(
-            lambda: self._client.put_item(
+            lambda client: client.put_item(
                 TableName=self._name(table), Item=serialize_item(item), **conditional
             )
         )
@@ -168,7 +155,7 @@ class DynamoDBRepository:
         changes = expressions.update(update)
         conditional = _conditional(expressions, condition)
         answer = self._write(
-            lambda: self._client.update_item(
+            lambda client: client.update_item(
                 TableName=self._name(table),
                 Key=serialize_item(key),
                 ReturnValues="ALL_NEW",
@@ -182,7 +169,7 @@ class DynamoDBRepository:
         key_values(table, key)
         conditional = _conditional(Expressions(), condition)
         answer = self._write(
-            lambda: self._client.delete_item(
+            lambda client: client.delete_item(
                 TableName=self._name(table),
                 Key=serialize_item(key),
                 ReturnValues="ALL_OLD",
@@ -192,15 +179,12 @@ class DynamoDBRepository:
         image = answer.get("Attributes")
         return deserialize(image) if image else None
 
-    def _write[Answer](self, call: Callable[[], Answer]) -> Answer:
+    def _write[Answer](self, operation: "Callable[[DynamoDBClient], Answer]") -> Answer:
         """Repeats a single write that met a transaction: nothing was written then."""
         for attempt in range(MAX_ATTEMPTS):
             self._back_off(attempt)
-            try:
-                return call()
-            except ClientError as error:
-                if _code(error) != _CONFLICT_EXCEPTION:
-                    _raise(error)
+            with suppress(MetTransactionError):
+                return self._dynamodb.call(operation)
         raise StorageBusyError("a write kept meeting transactions")
 
     def batch_delete(self, table: Table, keys: Sequence[Key]) -> None:
@@ -213,10 +197,8 @@ class DynamoDBRepository:
             attempt = 0
             while pending:
                 self._back_off(attempt)
-                try:
-                    answer = self._client.batch_write_item(RequestItems={name: pending})
-                except ClientError as error:
-                    _raise(error)
+                request: BatchWriteItemInputTypeDef = {"RequestItems": {name: pending}}
+                answer = self._dynamodb.call(partial(_batch_write, request))
                 left = answer.get("UnprocessedItems", {}).get(name, [])
                 attempt = _next_attempt(attempt, headway=len(left) < len(pending))
                 pending = left
@@ -247,10 +229,7 @@ class DynamoDBRepository:
             request["ProjectionExpression"] = expressions.projection(query.attributes)
         request["ExpressionAttributeNames"] = expressions.names
         request["ExpressionAttributeValues"] = expressions.values
-        try:
-            answer = self._client.query(**request)
-        except ClientError as error:
-            _raise(error)
+        answer = self._dynamodb.call(lambda client: client.query(**request))
         last = answer.get("LastEvaluatedKey")
         return Page(
             [deserialize(image) for image in answer["Items"]],
@@ -271,15 +250,18 @@ class DynamoDBRepository:
         token = str(uuid4())
         for attempt in range(MAX_ATTEMPTS):
             self._back_off(attempt)
+            request: TransactWriteItemsInputTypeDef = {
+                "TransactItems": items,
+                "ClientRequestToken": token,
+            }
             try:
-                self._client.transact_write_items(TransactItems=items, ClientRequestToken=token)
-            except self._client.exceptions.TransactionCanceledException as error:
-                _raise_unless_transient(_reasons(error))
+                self._dynamodb.call(partial(_transact, request))
+            except TransactionInProgressError:
+                continue
+            except TransactionCanceledError as error:
+                _raise_unless_transient(error)
                 # Cancelled for good: the next attempt is another transaction.
                 token = str(uuid4())
-            except ClientError as error:
-                if _code(error) != _IN_PROGRESS_EXCEPTION:
-                    _raise(error)
             else:
                 return
         raise StorageBusyError("a transaction kept meeting others, or was throttled")
@@ -387,39 +369,28 @@ def _placeholders(expressions: Expressions) -> _Conditional:
     return placeholders
 
 
-def _code(error: ClientError) -> str:
-    return error.response["Error"]["Code"]
-
-
-def _raise(error: ClientError) -> NoReturn:
-    """What DynamoDB refused, in the repository's own errors."""
-    code = _code(error)
-    if code == "ConditionalCheckFailedException":
-        raise ConditionFailedError(_item_of(error.response)) from error
-    if code in _THROTTLING:
-        raise StorageBusyError("DynamoDB throttles") from error
-    raise RepositoryError(f"DynamoDB refused the call: {code}") from error
-
-
-def _reasons(error: ClientError) -> list[CancellationReason]:
-    # botocore adds an error's own fields to the answer; its stubs do not know them.
-    answer = cast("Mapping[str, object]", error.response)
-    reasons = cast("Sequence[Mapping[str, object]]", answer.get("CancellationReasons", ()))
-    return [
-        CancellationReason(str(reason.get("Code", NO_REASON)), _item_of(reason))
-        for reason in reasons
-    ]
-
-
-def _item_of(answer: Mapping[str, object]) -> Item | None:
-    image = cast("Mapping[str, Mapping[str, object]] | None", answer.get("Item"))
-    return deserialize(image) if image else None
-
-
-def _raise_unless_transient(reasons: Sequence[CancellationReason]) -> None:
+def _raise_unless_transient(error: TransactionCanceledError) -> None:
     """Returns where only other transactions or throttling stood in the way."""
-    codes = {reason.code for reason in reasons} - {NO_REASON}
+    codes = {reason.code for reason in error.reasons} - {NO_REASON}
     if CONDITION_FAILED in codes:
-        raise TransactionCanceledError(reasons)
-    if not codes or not codes <= _THROTTLING | {CONFLICT}:
-        raise RepositoryError(f"DynamoDB refused the transaction: {', '.join(sorted(codes))}")
+        raise error
+    if not codes or not codes <= THROTTLING | {CONFLICT}:
+        raise RepositoryError(
+            f"DynamoDB refused the transaction: {', '.join(sorted(codes))}"
+        ) from error
+
+
+def _batch_get(
+    request: "BatchGetItemInputTypeDef", client: "DynamoDBClient"
+) -> "BatchGetItemOutputTypeDef":
+    return client.batch_get_item(**request)
+
+
+def _batch_write(
+    request: "BatchWriteItemInputTypeDef", client: "DynamoDBClient"
+) -> "BatchWriteItemOutputTypeDef":
+    return client.batch_write_item(**request)
+
+
+def _transact(request: "TransactWriteItemsInputTypeDef", client: "DynamoDBClient") -> None:
+    client.transact_write_items(**request)

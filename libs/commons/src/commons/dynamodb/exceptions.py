@@ -1,8 +1,15 @@
-"""Errors of the storage layer. Services turn them into domain errors or let them pass to the edge."""
+"""Errors of the storage layer: the tables, and likewise queues and secrets.
+
+Services turn the answers that they asked for (not found, condition failed, cancelled) into domain
+errors. What storage did not do (`StorageUnavailableError`) they let pass: the edge answers 429 or
+503, a worker hands its record back. Any other RepositoryError is a mistake of ours.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from commons.errors import ChatError, TooManyRequestsError, UnavailableError
 
 CONDITION_FAILED: Final = "ConditionalCheckFailed"
 NO_REASON: Final = "None"
@@ -58,5 +65,19 @@ class TransactionCanceledError(RepositoryError):
         self.reasons = tuple(reasons)
 
 
-class StorageBusyError(RepositoryError):
-    """Storage throttled the call, or kept losing it to other transactions; safe to try again."""
+class StorageUnavailableError(RepositoryError, UnavailableError):
+    """Storage did not serve the call; the same call works later.
+
+    A write may have been made although its answer was lost.
+    """
+
+
+class StorageBusyError(StorageUnavailableError):
+    """Storage throttled the call, or kept losing it to other writers."""
+
+    def as_chat_error(self) -> ChatError:
+        return TooManyRequestsError("Too much is written here at once: try again.")
+
+
+class StorageUnreachableError(StorageUnavailableError):
+    """No answer: no connection, a connection that broke, a time-out, an internal error."""

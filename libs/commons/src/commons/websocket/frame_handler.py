@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NotRequired, TypedDict
 
-from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import (
     ChatError,
     MalformedRequestError,
     NotFoundError,
     TooLargeError,
-    TooManyRequestsError,
+    UnavailableError,
 )
 from commons.json_text import parse_json
 from commons.observability import count_unhandled, log
@@ -212,8 +211,8 @@ def _problem_of(error: Exception) -> Problem:
     match error:
         case ChatError():
             return problem_of(error)
-        case StorageBusyError():
-            return problem_of(TooManyRequestsError("Too much is written here at once: try again."))
+        case UnavailableError():
+            return problem_of(error.as_chat_error())
         case _:
             return _INTERNAL
 
