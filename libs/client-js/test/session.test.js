@@ -425,24 +425,6 @@ test("the state says what happens, and when the next attempt is", async (t) => {
   assert.deepEqual(waiting.slice(0, 3).map(({ attempt }) => attempt), [1, 2, 3]);
 });
 
-test("the waits between attempts have full jitter and a cap", async (t) => {
-  /** @type {number[]} */
-  const waits = [];
-  server.refuseHandshakes = true;
-  openSession(t, {
-    ...server.optionsOf(),
-    random: () => 0.5,
-    timing: { backoffBase: 4, backoffCap: 16 },
-    onState: ({ nextAttemptAt }) => {
-      if (nextAttemptAt !== undefined) waits.push(Math.round(nextAttemptAt - Date.now()));
-    },
-  }).connect().catch(() => {});
-
-  await eventually(() => waits.length >= 5);
-
-  assert.deepEqual(waits.slice(0, 5), [2, 4, 8, 8, 8]);
-});
-
 test("a connection that does not answer counts as lost", async (t) => {
   const channel = server.createChannel();
   const session = openSession(t, { ...server.optionsOf(), timing: { requestTimeout: 100 } });

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocketServer } from "ws";
 
 import { FakeChannel, Refusal, userSender } from "./fake-channel.js";
+import { stoppable } from "./stoppable.js";
 import { tokenOf, userOf } from "./tokens.js";
 
 /**
@@ -54,11 +55,13 @@ export class FakeServer {
   /** @type {(reply: FakeReply) => Promise<void>} */
   script = speak("I hear you.", 0);
   refuseHandshakes = false;
+  port = 0;
 
   #tickets = new Map();
   #made = 0;
   #http = createServer((request, response) => void this.#serve(request, response));
   #sockets = new WebSocketServer({ noServer: true });
+  #lifetime = stoppable(this.#http);
 
   /** @returns {Promise<FakeServer>} */
   static async start() {
@@ -75,13 +78,8 @@ export class FakeServer {
         server.#accept(new Connection(webSocket, bearer.userId, bearer.expiresAt));
       });
     });
-    await new Promise((resolve) => server.#http.listen(0, "127.0.0.1", () => resolve(undefined)));
+    server.port = await server.#lifetime.start();
     return server;
-  }
-
-  get port() {
-    const address = this.#http.address();
-    return typeof address === "object" && address !== null ? address.port : 0;
   }
 
   get restUrl() {
@@ -97,10 +95,8 @@ export class FakeServer {
     return { restUrl: this.restUrl, websocketUrl: this.websocketUrl, token: tokenOf(userId) };
   }
 
-  async stop() {
-    this.cut();
-    this.#http.closeAllConnections();
-    await new Promise((resolve) => this.#http.close(resolve));
+  stop() {
+    return this.#lifetime.stop();
   }
 
   /** Ends every connection, as a network does. */

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { WebSocket, WebSocketServer } from "ws";
 
 import { seededRandom } from "./random.js";
+import { stoppable } from "./stoppable.js";
 
 /**
  * What the network does to each frame, as chances from 0 to 1.
@@ -22,6 +23,8 @@ export class Proxy {
   frames = 0;
   mostCuts = Number.POSITIVE_INFINITY;
   #http = createServer();
+  #lifetime = stoppable(this.#http);
+  port = 0;
   #sockets = new WebSocketServer({ server: this.#http });
   /** @type {Set<{cut: () => void}>} */
   #lines = new Set();
@@ -44,14 +47,12 @@ export class Proxy {
    */
   static async start(target, seed = 1) {
     const proxy = new Proxy(target, seed);
-    await new Promise((resolve) => proxy.#http.listen(0, "127.0.0.1", () => resolve(undefined)));
+    proxy.port = await proxy.#lifetime.start();
     return proxy;
   }
 
   get url() {
-    const address = this.#http.address();
-    const port = typeof address === "object" && address !== null ? address.port : 0;
-    return `ws://127.0.0.1:${port}`;
+    return `ws://127.0.0.1:${this.port}`;
   }
 
   /** Cuts every connection that is open. */
@@ -61,9 +62,7 @@ export class Proxy {
 
   async stop() {
     this.cut();
-    this.#sockets.close();
-    this.#http.closeAllConnections();
-    await new Promise((resolve) => this.#http.close(resolve));
+    await this.#lifetime.stop();
   }
 
   /**
@@ -82,7 +81,7 @@ export class Proxy {
     };
     this.#lines.add(line);
     const end = () => {
-      if (this.#lines.delete(line)) this.cuts += 0;
+      this.#lines.delete(line);
       near.terminate();
       far.terminate();
     };
