@@ -18,7 +18,10 @@ export const TIMING = {
   backoffCap: 50,
 };
 
-export const webSocket = /** @type {WebSocketClass} */ (/** @type {unknown} */ (WebSocket));
+/** Node's own where there is one, as applications have it. */
+export const webSocket = /** @type {WebSocketClass} */ (
+  globalThis.WebSocket ?? /** @type {unknown} */ (WebSocket)
+);
 
 /**
  * A session that is closed when the test ends.
