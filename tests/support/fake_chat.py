@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -32,6 +32,8 @@ def problem(status: int, detail: str = "") -> Json:
 class FakeChannel:
     def __init__(self, channel_id: str) -> None:
         self.channel_id = channel_id
+        self.name = channel_id
+        self.mode = "always"
         self.events: list[Json] = []
         self.by_client_message_id: dict[str, Json] = {}
         self.subscribers: set[ServerConnection] = set()
@@ -160,23 +162,55 @@ class FakeChat:
 
     def _rest(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        parts = request.url.path.strip("/").split("/")
-        if parts == ["v1", "tickets"]:
-            return self._ticket()
-        channel = self.channels.get(parts[2]) if len(parts) > 2 else None
-        if channel is None:
-            return httpx.Response(404, json=problem(404))
-        match request.method, parts[3:]:
-            case "GET", ["events"]:
-                params = dict(request.url.params)
+        body: Json = json.loads(request.content) if request.content else {}
+        params = dict(request.url.params)
+        match request.method, *request.url.path.removeprefix("/v1/").split("/"):
+            case "POST", "tickets":
+                return self._ticket()
+            case "GET", "me":
+                return httpx.Response(200, json={"userId": USER})
+            case "GET", "channels":
+                items = [_described(channel) for channel in self.channels.values()]
+                return httpx.Response(200, json={"items": items, "nextCursor": None})
+            case "POST", "channels":
+                channel = self.channel(f"channel-{len(self.channels) + 1}")
+                channel.name = body["name"]
+                return httpx.Response(201, json=_described(channel))
+            case method, "channels", channel_id, *rest if channel_id in self.channels:
+                return self._of_channel(self.channels[channel_id], method, rest, params, body)
+            case _:
+                return httpx.Response(404, json=problem(404))
+
+    def _of_channel(  # noqa: PLR0911 - one answer a route
+        self, channel: FakeChannel, method: str, rest: list[str], params: dict[str, str], body: Json
+    ) -> httpx.Response:
+        name = channel.channel_id
+        match method, *rest:
+            case ("GET",):
+                return httpx.Response(200, json=_described(channel))
+            case "GET", "events":
                 page = _page(channel, int(params["after"]), int(params.get("limit", 50)))
                 return httpx.Response(200, json=page)
-            case "POST", ["messages"]:
-                body = json.loads(request.content)
-                event, _ = self._post(channel, body)
-                return httpx.Response(201, json=event)
-            case "GET", []:
-                return httpx.Response(200, json=_described(channel))
+            case "GET", "presence":
+                return httpx.Response(200, json={"items": [], "nextCursor": None})
+            case "POST", "messages":
+                return httpx.Response(201, json=self._post(channel, body)[0])
+            case "GET", "messages":
+                return httpx.Response(200, json=_messages(channel, params))
+            case "PATCH", "messages", seq:
+                data = {"target": int(seq), "text": body["text"]}
+                self.append(name, event_type="message.edited", data=data)
+                return httpx.Response(200, json=_message(channel.events[int(seq) - 1]))
+            case "DELETE", "messages", seq:
+                self.append(name, event_type="message.deleted", data={"target": int(seq)})
+                return httpx.Response(204)
+            case ("PUT" | "DELETE") as verb, "messages", seq, "reactions", emoji:
+                event_type = "reaction.added" if verb == "PUT" else "reaction.removed"
+                data = {"target": int(seq), "emoji": unquote(emoji)}
+                self.append(name, event_type=event_type, data=data)
+                return httpx.Response(204)
+            case "POST", "messages", _, "regenerate":
+                return httpx.Response(202, json={})
             case _:
                 return httpx.Response(404, json=problem(404))
 
@@ -320,10 +354,24 @@ def _page(channel: FakeChannel, after: int, limit: int) -> Json:
     }
 
 
+def _message(event: Json) -> Json:
+    kept = ("channelId", "seq", "createdAt", "sender")
+    return {**{name: event[name] for name in kept}, **event["data"], "reactions": {}}
+
+
+def _messages(channel: FakeChannel, params: dict[str, str]) -> Json:
+    """The newest page, or the newest before `before`; as they were written."""
+    before, limit = int(params.get("before", 10**9)), int(params.get("limit", 50))
+    found = [event for event in channel.events if event["type"] == "message.created"]
+    found = [event for event in found if event["seq"] < before]
+    more = "older" if len(found) > limit else None
+    return {"items": [_message(event) for event in found[-limit:]], "nextCursor": more}
+
+
 def _described(channel: FakeChannel) -> Json:
     return {
         "channelId": channel.channel_id,
-        "name": channel.channel_id,
+        "name": channel.name,
         "createdAt": "2026-01-02T03:04:05.678Z",
         "createdBy": USER,
         "role": "owner",
@@ -331,7 +379,7 @@ def _described(channel: FakeChannel) -> Json:
         "lastSeq": channel.head,
         "readSeq": 0,
         "unreadCount": 0,
-        "agent": {"mode": "always", "modelId": MODEL},
+        "agent": {"mode": channel.mode, "modelId": MODEL},
     }
 
 

@@ -53,6 +53,23 @@ def demo(_arguments: argparse.Namespace) -> None:
     Demo(outputs, stack.users(outputs)).play()
 
 
+def chat(arguments: argparse.Namespace) -> int:
+    """Full-screen, or one question; the exit codes are those of `chat_client.terminal.once`."""
+    # pydantic models of the whole API and a screen: only who chats pays for their import.
+    from devstack.chat import chat_as  # noqa: PLC0415
+
+    stack = LocalStack(LocalStackConfig(), Progress(sys.stderr))
+    outputs = stack.outputs()
+    return chat_as(
+        stack.users(outputs),
+        outputs,
+        user=arguments.user,
+        channel_id=arguments.channel,
+        text=arguments.once,
+        seconds=arguments.timeout,
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Up, demo, and down at the end, whatever happened."""
     stack = LocalStack(LocalStackConfig())
@@ -99,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
 
     def add(
-        name: str, command: Callable[[argparse.Namespace], None], description: str
+        name: str, command: Callable[[argparse.Namespace], int | None], description: str
     ) -> argparse.ArgumentParser:
         subparser = commands.add_parser(name, help=description, description=description)
         subparser.set_defaults(command=command)
@@ -111,6 +128,17 @@ def _parser() -> argparse.ArgumentParser:
     add("reset", reset, "Stops it and forgets its state.")
     add("token", token, "Prints a JWT for a user, who is created if new.").add_argument("user")
     add("demo", demo, "Plays the scripted conversation against the running stack.")
+    talk = add("chat", chat, "Talks in the terminal, as a user of the running stack.")
+    talk.add_argument("--user", required=True, help="who talks; created if new")
+    talk.add_argument(
+        "--channel", metavar="ID", help="where; without it the liveliest, or a new one"
+    )
+    talk.add_argument(
+        "--once", metavar="TEXT", help="print the reply to this and exit; - reads standard input"
+    )
+    talk.add_argument(
+        "--timeout", type=float, default=120.0, metavar="SECONDS", help="for --once (120)"
+    )
     add("run", run, "Brings it up, plays the demo, and stays until Ctrl-C.").add_argument(
         "--once", action="store_true", help="end after the demo"
     )
@@ -132,12 +160,15 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; 0, or 1 with the reason on stderr, or 130 when interrupted."""
+    """Runs one command; 0, or 1 with the reason on stderr, or 130 when interrupted.
+
+    A command that has exit codes of its own answers them.
+    """
     parsed = _parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        parsed.command(parsed)
+        code: int | None = parsed.command(parsed)
     except DevstackError as error:
         print(f"\nerror: {error.explain()}", file=sys.stderr)
         return 1
@@ -151,4 +182,4 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
-    return 0
+    return code or 0

@@ -1,0 +1,1 @@
+"""A terminal client on `ChatSession`: `talk` full-screen, `ask` for scripts."""
