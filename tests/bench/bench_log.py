@@ -31,9 +31,12 @@ from commons.records.connection import Subscription
 from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
 from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.closing import ClosingService
 from commons.services.event_log import EventLogService
+from commons.services.head_memory import FIRST_PATIENCE
 from commons.services.messages import MessagesService
 from commons.services.read_marks import ReadMarksService
+from commons.services.subscriptions_ending import SubscriptionsEndingService
 from rest_api.cursors import CursorCodec
 from rest_api.schemas import CreateChannel, EventsQuery, MessagesQuery
 from rest_api.services.agents import AgentRules
@@ -43,7 +46,6 @@ from rest_api.services.edits import EditsService
 from rest_api.services.members import MembersService
 from rest_api.services.reactions import ReactionsService
 from rest_api.services.reading import ReadingService
-from rest_api.services.subscriptions import SubscriptionsEndingService
 from workers_delivery.services.delivery import DeliveryService
 
 if TYPE_CHECKING:
@@ -130,8 +132,10 @@ class Deployment:
         return DynamoDBRepository(self._names, client=self._watched)
 
     def warm(self) -> DynamoDBRepository:
+        """A function that has had the channel to itself for a while."""
         repository = self.cold()
-        EventLogService(repository).head(self.channel_id)
+        for _ in range(FIRST_PATIENCE + 1):
+            MessagesService(repository).post(self.channel_id, ALICE, PostMessage(text=TEXT))
         return repository
 
     def _seed(self, scale: Scale) -> str:
@@ -180,7 +184,9 @@ class Deployment:
 
 def channels_service(repository: IRepository) -> ChannelsService:
     return ChannelsService(
-        repository, agents=AgentRules(["model"]), subscriptions=subscriptions_ending(repository)
+        repository,
+        agents=AgentRules(["model"]),
+        closing=ClosingService(repository, subscriptions=subscriptions_ending(repository)),
     )
 
 

@@ -33,16 +33,16 @@ from commons.schemas.event import Role
 from commons.schemas.message import PostMessage
 from commons.services import event_log as log_module
 from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.event_log import EventLogService
+from commons.services.event_log import EventLogService, Timing
 from commons.services.history import HistoryService
 from commons.services.messages import MessagesService
 from commons.services.read_marks import ReadMarksService
+from commons.services.subscriptions_ending import SubscriptionsEndingService
 from rest_api.services.deletions import DeletionsService
 from rest_api.services.edits import EditsService
 from rest_api.services.member_rows import new_member_writes
 from rest_api.services.members import MembersService
 from rest_api.services.reactions import ReactionsService
-from rest_api.services.subscriptions import SubscriptionsEndingService
 
 from .model import (
     Answered,
@@ -375,7 +375,7 @@ class LogMachine(RuleBasedStateMachine):
 def _no_pauses() -> Iterator[None]:
     """A writer that lost does not wait: here nobody else is at work while it would."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_module, "_pause", lambda _attempt: None)
+        patch.setattr(log_module, "Timing", lambda: Timing(sleep=lambda _seconds: None))
         yield
 
 

@@ -264,21 +264,3 @@ def test_deleting_a_channel_leaves_neither_members_nor_subscriptions(
     assert broadcaster.frames_to(connection_id) == [
         {"type": "unsubscribed", "channelId": channel, "reason": "deleted"}
     ]
-
-
-def test_a_deletion_that_crashed_half_way_is_finished_by_the_next_call(
-    alice: Client, repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    channel = alice.new_channel("bob")
-    with monkeypatch.context() as crash:
-        crash.setattr(repository, "batch_delete", _crash)
-        assert alice.delete(f"/v1/channels/{channel}").status == 500
-
-    assert alice.get(f"/v1/channels/{channel}").status == 404
-    assert alice.delete(f"/v1/channels/{channel}").status == 404
-    rows = repository.iterate(Query(table=Table.CHANNELS, partition=f"channel#{channel}"))
-    assert [row["sk"] for row in rows] == ["meta"]
-
-
-def _crash(*_: object) -> None:
-    raise ConnectionError

@@ -160,7 +160,7 @@ def test_unsubscribed_waits_for_the_frames_that_others_were_sending(
         assert ConnectionsService(repository).subscriptions(channel) == []
         assert broadcaster.frames_to(of_bob) == []
 
-    monkeypatch.setattr("rest_api.services.subscriptions.time.sleep", wait)
+    monkeypatch.setattr("commons.services.subscriptions_ending.time.sleep", wait)
 
     remove(alice, channel, "bob")
 

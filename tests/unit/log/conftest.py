@@ -12,7 +12,22 @@ CHANNEL = "channel-1"
 
 @pytest.fixture
 def repository() -> InMemoryRepository:
-    return InMemoryRepository()
+    """Holds the channel's own row, as the channels service leaves it."""
+    repository = InMemoryRepository()
+    repository.put(
+        Table.CHANNELS,
+        {
+            **keys.channel_key(CHANNEL),
+            "channel_id": CHANNEL,
+            "name": "Channel 1",
+            "created_at": "2026-01-01T00:00:00.000Z",
+            "created_by": "owner",
+            "agent": {"model_id": "none"},
+            "member_count": 1,
+            "owner_count": 1,
+        },
+    )
+    return repository
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_companion_writes_land_with_the_event_or_not_at_all(
 ) -> None:
     monkeypatch.setattr(log_module, "APPEND_BUDGET_SECONDS", 0.1)
     log = EventLogService(repository)
-    row = keys.channel_key(CHANNEL)
+    row = keys.channel_key("another")
 
     def count(seq: int) -> Sequence[Write]:
         return [UpdateWrite(Table.CHANNELS, row, Update(set={"last": seq}), Exists("pk"))]
@@ -163,7 +163,7 @@ def test_a_rejected_companion_is_prepared_anew_on_the_current_state(
     repository: InMemoryRepository,
 ) -> None:
     log = EventLogService(repository)
-    row = keys.channel_key(CHANNEL)
+    row = keys.channel_key("another")
     repository.put(Table.CHANNELS, {**row, "version": 1})
     looks = 0
 
@@ -191,7 +191,7 @@ def test_a_rejected_companion_is_prepared_anew_on_the_current_state(
 
 def test_many_changes_of_one_state_at_once_all_land(repository: InMemoryRepository) -> None:
     log = EventLogService(repository)
-    row = keys.channel_key(CHANNEL)
+    row = keys.channel_key("another")
     repository.put(Table.CHANNELS, {**row, "version": 0})
 
     def increment() -> Draft:

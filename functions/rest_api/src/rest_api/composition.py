@@ -8,11 +8,13 @@ from commons.dal import IRepository
 from commons.realtime.broadcaster import Broadcaster, IBroadcaster
 from commons.services.base import default_repository
 from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.closing import ClosingService
 from commons.services.connections import ConnectionsService
 from commons.services.generations import GenerationsService
 from commons.services.messages import MessagesService
 from commons.services.rate_limit import PostRateService
 from commons.services.read_marks import ReadMarksService
+from commons.services.subscriptions_ending import SubscriptionsEndingService
 from commons.services.tickets import TicketsService
 from rest_api.cursors import CursorCodec
 from rest_api.services.agents import AgentRules
@@ -23,7 +25,6 @@ from rest_api.services.members import MembersService
 from rest_api.services.presence import PresenceService
 from rest_api.services.reactions import ReactionsService
 from rest_api.services.reading import ReadingService
-from rest_api.services.subscriptions import SubscriptionsEndingService
 from rest_api.settings import Settings
 
 
@@ -69,7 +70,9 @@ def build_services(
     return Services(
         cursors=cursors,
         channels=ChannelsService(
-            storage, agents=AgentRules(settings.models), subscriptions=subscriptions
+            storage,
+            agents=AgentRules(settings.models),
+            closing=ClosingService(storage, subscriptions=subscriptions),
         ),
         members=MembersService(storage, subscriptions=subscriptions),
         messages=MessagesService(storage),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from commons.dal import Item, deserialize
-from commons.records.event import event_from_item
+from commons.records.event import event_from_item, is_event
 from commons.schemas.event import Event
 from commons.schemas.lambda_events import StreamRecord
 from workers_delivery.schemas import ParkedRange
@@ -57,6 +57,8 @@ def _add(batch: Batch, record: StreamRecord, channel_id: str, seq: int) -> None:
     batch.sequence_numbers.setdefault((channel_id, seq), record["dynamodb"]["SequenceNumber"])
     try:
         image = deserialize(record["dynamodb"]["NewImage"])
+        if not is_event(image):
+            return
         event = event_from_item(image)
     except (KeyError, TypeError, ValueError, AttributeError):
         batch.malformed.append(

@@ -25,9 +25,10 @@ from commons.dal import (
     all_of,
     any_of,
 )
-from commons.dynamodb.exceptions import TransactionCanceledError
-from commons.errors import ChannelNotFoundError, ConflictError, ForbiddenError
+from commons.dynamodb.exceptions import RepositoryError, TransactionCanceledError
+from commons.errors import ChannelNotFoundError, ConflictError
 from commons.ids import new_channel_id
+from commons.observability import log
 from commons.pages import that_fit
 from commons.records.channel import (
     AgentRecord,
@@ -36,16 +37,17 @@ from commons.records.channel import (
     channel_from_item,
     member_from_item,
 )
+from commons.records.timer import TimerRecord
 from commons.schemas.caller import Caller
 from commons.schemas.channel import Channel
 from commons.schemas.event import ChannelDeletedData, ChannelUpdatedData
 from commons.services.base import BaseService
+from commons.services.closing import ClosingService
 from commons.services.event_log import Draft, EventLogService, LastEvent
-from commons.services.membership import MembershipService, OpenChannel
+from commons.services.membership import MembershipService, OpenChannel, still_member
 from rest_api.schemas import CreateChannel, UpdateChannel
 from rest_api.services.agents import AgentRules, agent_view
 from rest_api.services.member_rows import new_member_writes
-from rest_api.services.subscriptions import SubscriptionsEndingService
 from rest_api.services.unread import UnreadService
 
 REPLAY_SECONDS: Final = 24 * 3_600
@@ -78,11 +80,11 @@ class ChannelsService(BaseService):
         repository: IRepository | None = None,
         *,
         agents: AgentRules,
-        subscriptions: SubscriptionsEndingService,
+        closing: ClosingService,
     ) -> None:
         super().__init__(repository)
         self._agents = agents
-        self._subscriptions = subscriptions
+        self._closing = closing
         self._event_log = EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
         self._unread = UnreadService(self.repository)
@@ -202,15 +204,19 @@ class ChannelsService(BaseService):
                     name=name if name != channel.name else None,
                     agent=agent_view(agent, "member") if agent != channel.agent else None,
                 ),
-                writes=lambda _seq: [_settings_write(channel, name, agent)],
+                writes=lambda _seq: [
+                    _settings_write(channel, name, agent),
+                    still_member(opened.member),
+                ],
+                holds_its_reasons=True,
             )
 
-        event = self._event_log.append(channel_id, prepare)
+        event = self._event_log.append(channel_id, prepare, goes_first=True)
         last = None if event is None else LastEvent(event.seq, event.created_at)
         return self._view(changed, last)
 
     def delete(self, channel_id: str, caller: Caller) -> None:
-        """Ends the channel for everyone; a repeated call finishes what a crash left.
+        """Ends the channel for everyone. What is left to clear, `workers_timer` clears.
 
         Raises:
             ChannelNotFoundError: no such channel, or the caller is no member of it.
@@ -220,6 +226,7 @@ class ChannelsService(BaseService):
         def prepare() -> Draft:
             opened = self._membership.open_channel(channel_id, caller.user_id)
             opened.require_owner()
+            clearing = TimerRecord.of_deleted_channel(channel_id, epoch_seconds())
             return Draft(
                 sender=caller.as_sender(),
                 data=ChannelDeletedData(),
@@ -229,41 +236,18 @@ class ChannelsService(BaseService):
                         keys.channel_key(channel_id),
                         Update(set={"deleted": True}),
                         NotExists("deleted"),
-                    )
+                    ),
+                    clearing.write(),
+                    still_member(opened.member),
                 ],
+                holds_its_reasons=True,
             )
 
+        self._event_log.append(channel_id, prepare, goes_first=True)
         try:
-            self._event_log.append(channel_id, prepare)
-        except ChannelNotFoundError:
-            self._finish_deletion(channel_id, caller)
-            raise
-        self._clear(channel_id, caller)
-
-    def _finish_deletion(self, channel_id: str, caller: Caller) -> None:
-        """Clears a channel that was deleted; the owner who deletes it is the last to go."""
-        try:
-            self._membership.require_owner(channel_id, caller.user_id)
-        except (ChannelNotFoundError, ForbiddenError):
-            return
-        if self._membership.find_channel(channel_id) is None:
-            self._clear(channel_id, caller)
-
-    def _clear(self, channel_id: str, caller: Caller) -> None:
-        members = self.repository.iterate(
-            Query(
-                table=Table.CHANNELS,
-                partition=keys.channel_partition(channel_id),
-                sort=SortPrefix(keys.MEMBER_PREFIX),
-                consistent=True,
-                attributes=("user_id",),
-            )
-        )
-        others = [user_id for row in members if (user_id := str(row["user_id"])) != caller.user_id]
-        self.repository.batch_delete(Table.CHANNELS, _membership_keys(channel_id, others))
-        self._subscriptions.end_of_channel(channel_id)
-        self.repository.batch_delete(Table.CHANNELS, _membership_keys(channel_id, [caller.user_id]))
-        self._subscriptions.end_of_channel(channel_id)
+            self._closing.clear(channel_id)
+        except RepositoryError as error:
+            log.warning("channel not cleared", channel_id=channel_id, error=type(error).__name__)
 
     def _open_all(self, caller: Caller, channel_ids: list[str]) -> list[OpenChannel]:
         rows = self.repository.batch_get(
@@ -330,12 +314,6 @@ class ChannelsService(BaseService):
 
 def _pair(key: Key) -> tuple[object, object]:
     return key["pk"], key["sk"]
-
-
-def _membership_keys(channel_id: str, user_ids: list[str]) -> list[Key]:
-    return [keys.user_channel_key(user_id, channel_id) for user_id in user_ids] + [
-        keys.member_key(channel_id, user_id) for user_id in user_ids
-    ]
 
 
 def _channel_write(channel: ChannelRecord) -> Write:

@@ -11,13 +11,14 @@ from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.history import HistoryService, StoredMessage
-from commons.services.membership import MembershipService
+from commons.services.membership import MembershipService, still_member
 
 
 class DeletionsService(BaseService):
     """A deletion is one transaction: the event, the state, and every copy of the text emptied.
 
-    54 items at most: the event, the state, the message, its 50 edits and its idempotency marker.
+    55 items at most: the event, the state, the message, its 50 edits, its idempotency marker and
+    the member who may.
     """
 
     def __init__(
@@ -55,10 +56,14 @@ class DeletionsService(BaseService):
             return Draft(
                 sender=caller.as_sender(),
                 data=MessageDeletedData(target=seq),
-                writes=lambda _seq: _redaction(channel_id, message, deleted_at),
+                writes=lambda _seq: [
+                    *_redaction(channel_id, message, deleted_at),
+                    still_member(member),
+                ],
+                holds_its_reasons=True,
             )
 
-        self._event_log.append(channel_id, prepare)
+        self._event_log.append(channel_id, prepare, goes_first=True)
         if is_question:
             # Also of one deleted before: the call that deleted it may not have come this far. A
             # worker that has not claimed the question yet sees that it is redacted.

@@ -10,7 +10,7 @@ from commons.schemas.types import MAX_EDITS
 from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
 from commons.services.history import HistoryService
-from commons.services.membership import MembershipService
+from commons.services.membership import MembershipService, still_member
 
 
 class EditsService(BaseService):
@@ -33,7 +33,7 @@ class EditsService(BaseService):
         """
 
         def prepare() -> Draft | None:
-            self._membership.open_channel(channel_id, caller.user_id)
+            member = self._membership.open_channel(channel_id, caller.user_id).member
             message = self._history.stored_message(channel_id, seq)
             if message.created.sender.id != caller.user_id:
                 raise ForbiddenError("Only its sender may edit a message.")
@@ -56,9 +56,11 @@ class EditsService(BaseService):
                             "edited_at": edited_at,
                             "edits": (*state.edits, event_seq),
                         },
-                    )
+                    ),
+                    still_member(member),
                 ],
+                holds_its_reasons=True,
             )
 
-        self._event_log.append(channel_id, prepare)
+        self._event_log.append(channel_id, prepare, goes_first=True)
         return self._history.message(channel_id, seq)

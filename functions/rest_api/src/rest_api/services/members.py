@@ -32,9 +32,9 @@ from commons.schemas.event import (
 from commons.schemas.types import MAX_MEMBERS
 from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
-from commons.services.membership import MembershipService, OpenChannel
+from commons.services.membership import MembershipService, OpenChannel, still_member
+from commons.services.subscriptions_ending import SubscriptionsEndingService
 from rest_api.services.member_rows import new_member_writes, twin_removal
-from rest_api.services.subscriptions import SubscriptionsEndingService
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,14 @@ class MembersService(BaseService):
                 changed = MemberRecord(
                     channel_id=channel_id, user_id=user_id, role=role, joined_at=rfc3339(now())
                 )
-                return _joining(changed, caller)
+                return _joining(changed, opened.member, caller)
             changed = member.model_copy(update={"role": role})
             if member.role == role:
                 return None
             _require_another_owner(opened, member)
-            return _changing_role(member, caller, role)
+            return _changing_role(member, opened.member, caller, role)
 
-        event = self._event_log.append(channel_id, prepare)
+        event = self._event_log.append(channel_id, prepare, goes_first=True)
         if isinstance(event, MemberJoined):
             return _view(_joined_at(event.seq, changed))
         return _view(changed)
@@ -137,10 +137,10 @@ class MembersService(BaseService):
             if member is None:
                 raise NotFoundError("There is no such member in this channel.")
             _require_another_owner(opened, member)
-            return _leaving(member, caller)
+            return _leaving(member, opened.member, caller)
 
         try:
-            self._event_log.append(channel_id, prepare)
+            self._event_log.append(channel_id, prepare, goes_first=True)
         except NotFoundError:
             # A call that crashed after its transaction has left subscriptions; its repetition,
             # which finds no member, ends them.
@@ -187,7 +187,7 @@ def _joined_at(seq: int, member: MemberRecord) -> MemberRecord:
     return member.model_copy(update={"read_seq": seq})
 
 
-def _joining(member: MemberRecord, caller: Caller) -> Draft:
+def _joining(member: MemberRecord, asking: MemberRecord, caller: Caller) -> Draft:
     def writes(seq: int) -> list[Write]:
         counts = _counts_write(
             member.channel_id,
@@ -195,16 +195,17 @@ def _joining(member: MemberRecord, caller: Caller) -> Draft:
             owners=1 if member.role == "owner" else 0,
             condition=Compare("member_count", "<", MAX_MEMBERS),
         )
-        return [counts, *new_member_writes(_joined_at(seq, member))]
+        return [counts, *new_member_writes(_joined_at(seq, member)), still_member(asking)]
 
     return Draft(
         sender=caller.as_sender(),
         data=MemberJoinedData(user_id=member.user_id, role=member.role),
         writes=writes,
+        holds_its_reasons=True,
     )
 
 
-def _changing_role(member: MemberRecord, caller: Caller, role: Role) -> Draft:
+def _changing_role(member: MemberRecord, asking: MemberRecord, caller: Caller, role: Role) -> Draft:
     return Draft(
         sender=caller.as_sender(),
         data=MemberUpdatedData(user_id=member.user_id, role=role),
@@ -216,11 +217,13 @@ def _changing_role(member: MemberRecord, caller: Caller, role: Role) -> Draft:
                 Update(set={"role": role}),
                 Compare("role", "=", member.role),
             ),
+            *_still_asking(asking, member),
         ],
+        holds_its_reasons=True,
     )
 
 
-def _leaving(member: MemberRecord, caller: Caller) -> Draft:
+def _leaving(member: MemberRecord, asking: MemberRecord, caller: Caller) -> Draft:
     owners = -1 if member.role == "owner" else 0
     return Draft(
         sender=caller.as_sender(),
@@ -233,8 +236,15 @@ def _leaving(member: MemberRecord, caller: Caller) -> Draft:
                 Compare("role", "=", member.role),
             ),
             twin_removal(member.channel_id, member.user_id),
+            *_still_asking(asking, member),
         ],
+        holds_its_reasons=True,
     )
+
+
+def _still_asking(asking: MemberRecord, subject: MemberRecord) -> list[Write]:
+    """Whoever asks about himself is held by the write of his own row."""
+    return [] if asking.user_id == subject.user_id else [still_member(asking)]
 
 
 def _owners_write(channel_id: str, *, owners: int, members: int = 0) -> Write:

@@ -11,7 +11,7 @@ from commons.schemas.event import ReactionAddedData, ReactionRemovedData
 from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
 from commons.services.history import HistoryService
-from commons.services.membership import MembershipService
+from commons.services.membership import MembershipService, still_member
 
 MAX_EMOJI: Final = 20
 MAX_REACTIONS: Final = 1_000
@@ -56,7 +56,7 @@ class ReactionsService(BaseService):
         changed: Callable[[MessageState], tuple[Reaction, ...] | None],
     ) -> None:
         def prepare() -> Draft | None:
-            self._membership.open_channel(channel_id, caller.user_id)
+            member = self._membership.open_channel(channel_id, caller.user_id).member
             message = self._history.stored_message(channel_id, data.target)
             if message.deleted:
                 raise ConflictError("The message was deleted.")
@@ -67,10 +67,14 @@ class ReactionsService(BaseService):
             return Draft(
                 sender=caller.as_sender(),
                 data=data,
-                writes=lambda _seq: [state.write(channel_id, {"reactions": reactions})],
+                writes=lambda _seq: [
+                    state.write(channel_id, {"reactions": reactions}),
+                    still_member(member),
+                ],
+                holds_its_reasons=True,
             )
 
-        self._event_log.append(channel_id, prepare)
+        self._event_log.append(channel_id, prepare, goes_first=True)
 
 
 def _with(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...] | None:

@@ -77,3 +77,21 @@ def event_item(
     if event_type == "message.created":
         item["message_seq"] = seq
     return item
+
+
+def seal_item(channel_id: str, seq: int, *, created_at: str) -> Item:
+    """What stands after `channel.deleted`: no event, and in the way of any (docs/adr/0020).
+
+    It has no type, by which readers and the streams' filters pass it over.
+    """
+    return {**keys.event_key(channel_id, seq), "sealed": True, "created_at": created_at}
+
+
+def is_event(item: Mapping[str, object]) -> bool:
+    """False for the seal, and for what else the table holds: markers, states."""
+    return "type" in item
+
+
+def closes(item: Mapping[str, object]) -> bool:
+    """Whether nothing may be appended after the item."""
+    return not is_event(item) or item["type"] == "channel.deleted"

@@ -73,7 +73,7 @@ class GenerationsService(BaseService):
             ChannelNotFoundError: no such channel, or the user is no member of it.
             InvalidRequestError: `reply_to` is no message of the channel.
         """
-        self._membership.require_member(channel_id, user_id)
+        self._membership.open_channel(channel_id, user_id)
         if reply_to is None:
             self._cancel_through(channel_id, self._event_log.head(channel_id))
             return

@@ -131,7 +131,7 @@ class HistoryService(BaseService):
         )
         by_partition = {item["channel_id"]: item for item in items}
         event_item = by_partition.get(channel_id)
-        if event_item is None or event_item["type"] != "message.created":
+        if event_item is None or event_item.get("type") != "message.created":
             raise MessageNotFoundError
         state_item = by_partition.get(keys.message_state_partition(channel_id))
         return _stored_message(event_item, state_item)
@@ -150,7 +150,7 @@ class HistoryService(BaseService):
                 consistent=True,
             )
         )
-        messages = [item for item in page.items if item["type"] == "message.created"]
+        messages = [item for item in page.items if item.get("type") == "message.created"]
         if len(messages) > limit:
             return _Found(messages[:limit], more=True)
         if page.last_key is None:
@@ -191,7 +191,7 @@ class HistoryService(BaseService):
             )
         )
         recent = takewhile(lambda item: not _is_indexed(item), newest_first)
-        return [item for item in recent if item["type"] == "message.created"]
+        return [item for item in recent if item.get("type") == "message.created"]
 
     def _indexed(
         self, channel_id: str, numbers: SortBetween, *, ascending: bool, limit: int

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from commons import keys
-from commons.dal import Table
+from commons.dal import Compare, ConditionCheck, Table, Write
 from commons.errors import ChannelNotFoundError, ForbiddenError
 from commons.records.channel import ChannelRecord, MemberRecord, channel_from_item, member_from_item
 from commons.services.base import BaseService
@@ -23,6 +23,15 @@ class OpenChannel:
 def _require_owner(member: MemberRecord) -> None:
     if member.role != "owner":
         raise ForbiddenError("Only an owner of the channel may do this.")
+
+
+def still_member(member: MemberRecord) -> Write:
+    """Holds a transaction to the membership, and the role, that it was allowed on."""
+    return ConditionCheck(
+        Table.CHANNELS,
+        keys.member_key(member.channel_id, member.user_id),
+        Compare("role", "=", member.role),
+    )
 
 
 class MembershipService(BaseService):

@@ -79,7 +79,10 @@ class MessagesService(BaseService):
         try:
             event = self._event_log.append(channel_id, prepare)
         except _DuplicateError as duplicate:
-            return Posted(self._replay(channel_id, message, duplicate.marker), duplicate=True)
+            first = self._replay(channel_id, message, duplicate.marker)
+            # Nothing was appended, so the log has not judged whether the channel is open.
+            self._membership.open_channel(channel_id, caller.user_id)
+            return Posted(first, duplicate=True)
         metrics.add_metric(name="MessageAppended", unit="Count", value=1)
         return Posted(event, duplicate=False)
 

@@ -1,0 +1,47 @@
+"""What is to be done later, as the channels table holds it (docs/adr/0021)."""
+
+from typing import Final, Literal, Self
+
+from commons import keys
+from commons.dal.interface import DeleteWrite, Key, PutWrite, Table, Write
+from commons.records.base import StoredModel
+
+type TimerKind = Literal["channel.clear"]
+
+CLEARING_SECONDS: Final = 60
+"""Within that the call that deleted a channel clears it by itself."""
+
+
+class TimerRecord(StoredModel):
+    """A row `(timer#shard, due#kind#subject)`, written in the transaction of what it watches.
+
+    Attributes:
+        kind: says what is to be done; a newer version may write others.
+        subject: what it is about, in the kind's own terms.
+        due: epoch seconds.
+        tries: how often it could not be done.
+    """
+
+    kind: str
+    subject: str
+    due: int
+    tries: int = 0
+
+    @classmethod
+    def of(cls, kind: TimerKind, subject: str, *, due: int) -> Self:
+        return cls(kind=kind, subject=subject, due=due)
+
+    @classmethod
+    def of_deleted_channel(cls, channel_id: str, now: int) -> Self:
+        """Clears what the deletion of a channel leaves."""
+        return cls.of("channel.clear", channel_id, due=now + CLEARING_SECONDS)
+
+    def write(self) -> Write:
+        return PutWrite(Table.CHANNELS, {**self.key, **self.model_dump()})
+
+    def removal(self) -> Write:
+        return DeleteWrite(Table.CHANNELS, self.key)
+
+    @property
+    def key(self) -> Key:
+        return keys.timer_key(self.kind, self.subject, self.due)
