@@ -41,7 +41,8 @@ FAILURES = {
     "dispatcher-failures": "workers_agent_dispatcher",
     "presence-failures": "workers_presence",
 }
-QUEUES = ("agent-dead-letters", "departures-dead-letters", *PARKING, *FAILURES)
+TIMER_FAILURES = "timer-failures"
+QUEUES = ("agent-dead-letters", "departures-dead-letters", TIMER_FAILURES, *PARKING, *FAILURES)
 
 VISIBILITY_SECONDS = 120
 """A message that cannot be put back is seen again after that."""
@@ -109,6 +110,9 @@ class Redriver:
         if queue.endswith(DEAD_LETTERS):
             source = self._url(queue.removesuffix(DEAD_LETTERS))
             return lambda _id, body: self._send(source, body)
+        if queue == TIMER_FAILURES:
+            # The run of the minute after has done what that one left.
+            return lambda _id, _body: True
         if queue == "delivery-parking":
             return self._deliver_range
         if queue in PARKING:

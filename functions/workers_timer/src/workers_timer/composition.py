@@ -1,0 +1,31 @@
+"""Puts the timer together: the one place that knows its kinds."""
+
+from commons.dal import IRepository
+from commons.realtime.broadcaster import Broadcaster, IBroadcaster
+from commons.services.base import default_repository
+from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.closing import ClosingService
+from commons.services.connections import ConnectionsService
+from commons.services.subscriptions_ending import SubscriptionsEndingService
+from workers_timer.services.deleted_channels import DeletedChannelsService
+from workers_timer.services.timers import TimersService
+from workers_timer.settings import TimerSettings
+
+
+def build_timers(
+    settings: TimerSettings,
+    *,
+    repository: IRepository | None = None,
+    broadcaster: IBroadcaster | None = None,
+) -> TimersService:
+    """The timer over one repository; what is not given is the deployed one."""
+    storage = repository if repository is not None else default_repository()
+    connections = ConnectionsService(storage)
+    broadcasts = ChannelBroadcastService(
+        storage,
+        broadcaster=broadcaster or Broadcaster(settings.websocket_callback_url),
+        connections=connections,
+    )
+    ending = SubscriptionsEndingService(storage, broadcasts=broadcasts, connections=connections)
+    closing = ClosingService(storage, subscriptions=ending)
+    return TimersService(storage, kinds=[DeletedChannelsService(storage, closing=closing)])
