@@ -158,9 +158,9 @@ def stored(repository: IRepository) -> ChannelModel:
                 deleted=message.deleted_at is not None,
                 reactions=message.reactions,
             )
-        if not messages.more:
+        if messages.reached is None:
             return channel
-        before = messages.items[0].seq
+        before = messages.reached
 
 
 def stored_members(repository: IRepository) -> dict[str, MemberModel]:

@@ -110,11 +110,9 @@ def test_a_message_has_a_thousand_reactions_at_most(
 ) -> None:
     channel = alice.new_channel("bob")
     alice.say(channel)
-    state = HistoryService(repository).stored_message(channel, 1).state
+    before = HistoryService(repository).stored_message(channel, 1).reactions
     users = tuple(f"user-{number}" for number in range(999))
-    repository.transact(
-        [state.write(channel, {"reactions": (Reaction(emoji="👍", user_ids=users),)})]
-    )
+    repository.transact(before.writes(channel, 1, (Reaction(emoji="👍", user_ids=users),)))
 
     assert alice.react(channel, 1, "👍").status == 204
     assert alice.as_user("bob").react(channel, 1, "👍").status == 409

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tools.templates import Template
 
-from commons.dal.interface import INDEX_KEYS, TABLE_KEYS, Table, TableKey
+from commons.dal.interface import INDEX_ATTRIBUTES, INDEX_KEYS, TABLE_KEYS, Table, TableKey
 
 
 @pytest.fixture
@@ -36,6 +36,17 @@ def test_each_index_has_the_key_that_the_repository_uses(tables: dict[str, dict[
         for index in each.get("GlobalSecondaryIndexes", [])
     }
     assert keys == dict(INDEX_KEYS)
+
+
+def test_each_index_holds_what_the_repository_reads_of_it(
+    tables: dict[str, dict[str, Any]],
+) -> None:
+    projected = {
+        (Table(name), index["IndexName"]): frozenset(index["Projection"]["NonKeyAttributes"])
+        for name, each in tables.items()
+        for index in each.get("GlobalSecondaryIndexes", [])
+    }
+    assert projected == dict(INDEX_ATTRIBUTES)
 
 
 def test_a_table_survives_mistakes(tables: dict[str, dict[str, Any]]) -> None:

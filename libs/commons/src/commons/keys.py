@@ -29,7 +29,12 @@ def message_state_partition(channel_id: str) -> str:
 
 
 def message_state_key(channel_id: str, seq: int) -> Key:
-    return {"channel_id": message_state_partition(channel_id), "seq": seq}
+    """Twice the message's number: its reactions are next to it, and a page of both one query."""
+    return {"channel_id": message_state_partition(channel_id), "seq": 2 * seq}
+
+
+def message_reactions_key(channel_id: str, seq: int) -> Key:
+    return {"channel_id": message_state_partition(channel_id), "seq": 2 * seq + 1}
 
 
 def channel_partition(channel_id: str) -> str:

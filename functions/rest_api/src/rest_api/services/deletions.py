@@ -5,6 +5,7 @@ from commons.clock import now, rfc3339
 from commons.dal import Exists, IRepository, Table, Update, UpdateWrite, Write
 from commons.errors import ForbiddenError
 from commons.records.event import stored_data
+from commons.records.message_state import reactions_removal
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageDeletedData, MessageEditedData
 from commons.services.base import BaseService
@@ -17,8 +18,8 @@ from commons.services.membership import MembershipService, still_member
 class DeletionsService(BaseService):
     """A deletion is one transaction: the event, the state, and every copy of the text emptied.
 
-    55 items at most: the event, the state, the message, its 50 edits, its idempotency marker and
-    the member who may.
+    56 items at most: the event, the state, the reactions, the message, its 50 edits, its idempotency
+    marker and the member who may.
     """
 
     def __init__(
@@ -73,14 +74,19 @@ class DeletionsService(BaseService):
 def _redaction(channel_id: str, message: StoredMessage, deleted_at: str) -> list[Write]:
     created, state = message.created, message.state
     writes = [
-        state.write(
-            channel_id,
-            {"text": None, "edited_at": None, "reactions": (), "deleted_at": deleted_at},
-        ),
+        state.write(channel_id, created.seq, {"edited_at": None, "deleted_at": deleted_at}),
+        reactions_removal(channel_id, created.seq),
         UpdateWrite(
             Table.CHAT_EVENTS,
             keys.event_key(channel_id, created.seq),
-            Update(set={"data": stored_data(created.data.emptied())}),
+            # `redacted` beside the data is what the index of messages holds of it.
+            Update(
+                set={
+                    "data": stored_data(created.data.emptied()),
+                    "redacted": True,
+                    "deleted_at": deleted_at,
+                }
+            ),
             Exists("channel_id"),
         ),
     ]
@@ -88,7 +94,12 @@ def _redaction(channel_id: str, message: StoredMessage, deleted_at: str) -> list
         UpdateWrite(
             Table.CHAT_EVENTS,
             keys.event_key(channel_id, edit_seq),
-            Update(set={"data": stored_data(MessageEditedData.emptied(created.seq))}),
+            Update(
+                set={
+                    "data": stored_data(MessageEditedData.emptied(created.seq)),
+                    "deleted_at": deleted_at,
+                }
+            ),
             Exists("channel_id"),
         )
         for edit_seq in state.edits

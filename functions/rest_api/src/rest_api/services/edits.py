@@ -51,11 +51,8 @@ class EditsService(BaseService):
                 writes=lambda event_seq: [
                     state.write(
                         channel_id,
-                        {
-                            "text": text,
-                            "edited_at": edited_at,
-                            "edits": (*state.edits, event_seq),
-                        },
+                        seq,
+                        {"edited_at": edited_at, "edits": (*state.edits, event_seq)},
                     ),
                     still_member(member),
                 ],

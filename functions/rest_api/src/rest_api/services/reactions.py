@@ -5,7 +5,7 @@ from typing import Final
 
 from commons.dal import IRepository
 from commons.errors import ConflictError
-from commons.records.message_state import MessageState, Reaction
+from commons.records.message_state import MessageReactions, Reaction
 from commons.schemas.caller import Caller
 from commons.schemas.event import ReactionAddedData, ReactionRemovedData
 from commons.services.base import BaseService
@@ -18,7 +18,7 @@ MAX_REACTIONS: Final = 1_000
 
 
 class ReactionsService(BaseService):
-    """A reaction is one transaction: the event, and the message's state as its version was."""
+    """A reaction is one transaction: the event, and the message's reactions as their version was."""
 
     def __init__(self, repository: IRepository | None = None) -> None:
         super().__init__(repository)
@@ -35,7 +35,9 @@ class ReactionsService(BaseService):
             ConflictError: it was deleted, or has 20 other emoji or 1,000 reactions.
         """
         data = ReactionAddedData(target=seq, emoji=emoji)
-        self._change(channel_id, caller, data, lambda state: _with(state, emoji, caller.user_id))
+        self._change(
+            channel_id, caller, data, lambda current: _with(current, emoji, caller.user_id)
+        )
 
     def remove(self, channel_id: str, caller: Caller, seq: int, emoji: str) -> None:
         """Takes the caller's reaction away; none there writes no event.
@@ -46,29 +48,30 @@ class ReactionsService(BaseService):
             ConflictError: it was deleted.
         """
         data = ReactionRemovedData(target=seq, emoji=emoji)
-        self._change(channel_id, caller, data, lambda state: _without(state, emoji, caller.user_id))
+        self._change(
+            channel_id, caller, data, lambda current: _without(current, emoji, caller.user_id)
+        )
 
     def _change(
         self,
         channel_id: str,
         caller: Caller,
         data: ReactionAddedData | ReactionRemovedData,
-        changed: Callable[[MessageState], tuple[Reaction, ...] | None],
+        changed: Callable[[MessageReactions], tuple[Reaction, ...] | None],
     ) -> None:
         def prepare() -> Draft | None:
             member = self._membership.open_channel(channel_id, caller.user_id).member
             message = self._history.stored_message(channel_id, data.target)
             if message.deleted:
                 raise ConflictError("The message was deleted.")
-            state = message.state
-            reactions = changed(state)
+            reactions = changed(message.reactions)
             if reactions is None:
                 return None
             return Draft(
                 sender=caller.as_sender(),
                 data=data,
                 writes=lambda _seq: [
-                    state.write(channel_id, {"reactions": reactions}),
+                    *message.reactions.writes(channel_id, data.target, reactions),
                     still_member(member),
                 ],
                 holds_its_reasons=True,
@@ -77,9 +80,9 @@ class ReactionsService(BaseService):
         self._event_log.append(channel_id, prepare, goes_first=True)
 
 
-def _with(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...] | None:
+def _with(current: MessageReactions, emoji: str, user_id: str) -> tuple[Reaction, ...] | None:
     """With the user's reaction; None where it is there."""
-    users = {each.emoji: each.user_ids for each in state.reactions}
+    users = {each.emoji: each.user_ids for each in current.reactions}
     if user_id in users.get(emoji, ()):
         return None
     if emoji not in users and len(users) >= MAX_EMOJI:
@@ -90,9 +93,9 @@ def _with(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...]
     return _reactions(users)
 
 
-def _without(state: MessageState, emoji: str, user_id: str) -> tuple[Reaction, ...] | None:
+def _without(current: MessageReactions, emoji: str, user_id: str) -> tuple[Reaction, ...] | None:
     """Without the user's reaction; None where there is none."""
-    users = {each.emoji: each.user_ids for each in state.reactions}
+    users = {each.emoji: each.user_ids for each in current.reactions}
     if user_id not in users.get(emoji, ()):
         return None
     users[emoji] = tuple(each for each in users[emoji] if each != user_id)

@@ -24,7 +24,7 @@ class _Start(StoredModel):
 
 
 class ReadingService(BaseService):
-    """Pages for members. Five calls at most a page, whatever the log's length."""
+    """Pages for members. Six calls at most a page, whatever the log's length."""
 
     def __init__(self, repository: IRepository | None = None, *, cursors: CursorCodec) -> None:
         super().__init__(repository)
@@ -51,8 +51,8 @@ class ReadingService(BaseService):
             after=start.at if ascending else None,
         )
         next_cursor = None
-        if page.more and page.items:
-            reached = start.model_copy(update={"at": page.items[-1 if ascending else 0].seq})
+        if page.reached is not None:
+            reached = start.model_copy(update={"at": page.reached})
             next_cursor = self._cursors.encode(_scope(channel_id), reached)
         return MessagePage(items=page.items, next_cursor=next_cursor)
 

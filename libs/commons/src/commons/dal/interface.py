@@ -35,7 +35,7 @@ INDEX_KEYS: Mapping[tuple[Table, str], TableKey] = {
     (Table.CHAT_EVENTS, MESSAGES_INDEX): TableKey("channel_id", "message_seq"),
 }
 INDEX_ATTRIBUTES: Mapping[tuple[Table, str], frozenset[str]] = {
-    (Table.CHAT_EVENTS, MESSAGES_INDEX): frozenset({"sender_id"}),
+    (Table.CHAT_EVENTS, MESSAGES_INDEX): frozenset({"sender_id", "redacted"}),
 }
 """What a query of the index returns besides the keys of the index and of its table."""
 

@@ -1,70 +1,60 @@
 """Messages as they stand: each `message.created` with its edits, reactions and deletion applied."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import takewhile
 from typing import Final, cast
 
 from commons import keys
-from commons.clock import now, rfc3339
-from commons.dal import (
-    MESSAGES_INDEX,
-    Item,
-    Query,
-    SortBetween,
-    Table,
-)
+from commons.dal import Item, Query, SortBetween, Table
 from commons.errors import MessageNotFoundError
+from commons.pages import that_fit
 from commons.records.event import event_from_item
-from commons.records.message_state import MessageState
-from commons.schemas.event import MessageCreated
+from commons.records.message_state import MessageReactions, MessageState
+from commons.schemas.event import MessageCreated, MessageEdited
 from commons.schemas.message import Message
 from commons.services.base import BaseService
+from commons.services.message_finder import Found, MessageFinder, is_young, seq_of
 
-EXTRA_EVENTS: Final = 24
-"""Events read beyond a page of messages: what a few reactions displace is still found by the
-consistent read of the log, not by the index, which lags."""
-
-INDEX_LAG: Final = timedelta(seconds=60)
-"""DynamoDB's indexes follow within milliseconds, and promise nothing: what is younger than this is
-looked for in the log."""
-
-RECENT_EVENTS: Final = 100
-"""Events read at once where the newest are looked through."""
-
-MAX_PAGE_BYTES: Final = 1_000_000
-"""Of JSON."""
+_KEYS_AT_ONCE: Final = 100
+"""Of a batch get: a page needs one."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message as it was created, and what happened to it since."""
+    """A message as it was created, and what happened to it since.
+
+    Attributes:
+        text: as it stands.
+    """
 
     created: MessageCreated
     state: MessageState
+    reactions: MessageReactions
+    text: str
+    deleted_at: str | None
 
     @property
     def deleted(self) -> bool:
-        return self.state.deleted_at is not None
-
-    @property
-    def text(self) -> str:
-        return self.created.data.text if self.state.text is None else self.state.text
+        return self.deleted_at is not None
 
     def folded(self) -> Message:
-        created, state = self.created, self.state
-        data = created.data
+        created, data = self.created, self.created.data
         return Message(
             channel_id=created.channel_id,
             seq=created.seq,
             created_at=created.created_at,
-            edited_at=state.edited_at,
-            deleted_at=state.deleted_at,
+            edited_at=None if self.deleted else self.state.edited_at,
+            deleted_at=self.deleted_at,
             sender=created.sender,
             text="" if self.deleted else self.text,
             reply_to=data.reply_to,
             metadata=None if self.deleted else data.metadata,
-            reactions={each.emoji: list(each.user_ids) for each in state.reactions},
+            reactions=(
+                {}
+                if self.deleted
+                else {each.emoji: list(each.user_ids) for each in self.reactions.reactions}
+            ),
             generation=data.generation,
             finish_reason=data.finish_reason,
             usage=data.usage,
@@ -73,18 +63,63 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Messages, ascending; `more`: there are others in the direction that was asked for."""
+    """Messages, ascending.
+
+    Attributes:
+        reached: the page after this one begins past this number, in the direction that was asked
+            for; None: nothing follows.
+    """
 
     items: list[Message]
-    more: bool
+    reached: int | None
 
 
 @dataclass(slots=True)
-class _Found:
-    """Message items in the direction of the query, one more than asked for where there is one."""
+class _Rows:
+    """State and reaction rows by message number."""
 
-    items: list[Item] = field(default_factory=list)
-    more: bool = False
+    states: dict[int, MessageState] = field(default_factory=dict)
+    reactions: dict[int, MessageReactions] = field(default_factory=dict)
+
+    def add(self, item: Item) -> None:
+        seq, is_reactions = divmod(seq_of(item), 2)
+        if is_reactions:
+            self.reactions[seq] = MessageReactions.model_validate(item)
+        else:
+            self.states[seq] = MessageState.model_validate(item)
+
+    def text_seq(self, seq: int) -> int | None:
+        """The number of the event that holds the text, if that is not the message's own."""
+        state = self.states.get(seq)
+        if state is None or state.deleted_at is not None or not state.edits:
+            return None
+        return state.edits[-1]
+
+    def stored(self, seq: int, events: dict[int, Item]) -> StoredMessage:
+        """The message, from the events that were read with it or after it.
+
+        What was read at different moments shows a deletion that came in between: it leaves the
+        time of it in every item that it empties.
+        """
+        item = events[seq]
+        created = event_from_item(item)
+        if not isinstance(created, MessageCreated):
+            raise MessageNotFoundError
+        state = self.states.get(seq, MessageState())
+        text, deleted_at = created.data.text, state.deleted_at or item.get("deleted_at")
+        text_seq = self.text_seq(seq)
+        if text_seq is not None:
+            edited = event_from_item(events[text_seq])
+            if isinstance(edited, MessageEdited):
+                text = edited.data.text
+            deleted_at = deleted_at or events[text_seq].get("deleted_at")
+        return StoredMessage(
+            created=created,
+            state=state,
+            reactions=self.reactions.get(seq, MessageReactions()),
+            text=text,
+            deleted_at=cast("str | None", deleted_at),
+        )
 
 
 class HistoryService(BaseService):
@@ -100,15 +135,29 @@ class HistoryService(BaseService):
     ) -> HistoryPage:
         """The newest messages, those before a number, or the oldest after one.
 
-        As many as `limit` wherever so many exist, whatever other events lie between, unless the
-        page would pass 1 MB. At most 4 calls, whatever the log's length; after a number, one more
-        where the page ends among messages that the index may not hold yet.
+        At most 5 calls, whatever the log's length. As many as `limit` wherever so many exist,
+        whatever other events lie between, unless the page would pass 1 MB, or hundreds of other
+        events of the last minute, which the index may not have followed, are passed: then it is
+        shorter, and may be empty, and `reached` leads on.
         """
-        ascending = after is not None
-        found = self._find(channel_id, _range(before, after), ascending=ascending, limit=limit)
-        messages, more = self._fold(channel_id, found, ascending=ascending)
+        finder = MessageFinder(
+            repository=self.repository,
+            channel_id=channel_id,
+            numbers=SortBetween(
+                low=1 if after is None else after + 1, high=None if before is None else before - 1
+            ),
+            ascending=after is not None,
+            limit=limit,
+        )
+        found = finder.find()
+        messages = self._fold(finder, found)
+        reached = found.reached
+        if len(messages) < len(found.seqs):
+            reached = messages[-1].seq if messages else after
+        if not messages and reached is not None:
+            reached = finder.before_the_next(reached)
         messages.sort(key=lambda message: message.seq)
-        return HistoryPage(messages, more)
+        return HistoryPage(messages, reached)
 
     def message(self, channel_id: str, seq: int) -> Message:
         """One message.
@@ -119,163 +168,97 @@ class HistoryService(BaseService):
         return self.stored_message(channel_id, seq).folded()
 
     def stored_message(self, channel_id: str, seq: int) -> StoredMessage:
-        """One message and its state, in one call of two consistent reads.
+        """One message and its state: one call of three consistent reads, two if it was edited.
 
         Raises:
             MessageNotFoundError: no message has that number.
         """
-        items = self.repository.batch_get(
+        found = self.repository.batch_get(
             Table.CHAT_EVENTS,
-            [keys.event_key(channel_id, seq), keys.message_state_key(channel_id, seq)],
+            [
+                keys.event_key(channel_id, seq),
+                keys.message_state_key(channel_id, seq),
+                keys.message_reactions_key(channel_id, seq),
+            ],
             consistent=True,
         )
-        by_partition = {item["channel_id"]: item for item in items}
-        event_item = by_partition.get(channel_id)
-        if event_item is None or event_item.get("type") != "message.created":
+        rows = _Rows()
+        events: dict[int, Item] = {}
+        for item in found:
+            if item["channel_id"] == channel_id:
+                events[seq] = item
+            else:
+                rows.add(item)
+        if seq not in events or events[seq].get("type") != "message.created":
             raise MessageNotFoundError
-        state_item = by_partition.get(keys.message_state_partition(channel_id))
-        return _stored_message(event_item, state_item)
-
-    def _find(
-        self, channel_id: str, numbers: SortBetween, *, ascending: bool, limit: int
-    ) -> _Found:
-        scanned = limit + 1 + EXTRA_EVENTS
-        page = self.repository.query(
-            Query(
-                table=Table.CHAT_EVENTS,
-                partition=channel_id,
-                sort=numbers,
-                ascending=ascending,
-                limit=scanned,
-                consistent=True,
+        if (text_seq := rows.text_seq(seq)) is not None:
+            events[text_seq] = self.repository.get(
+                Table.CHAT_EVENTS, keys.event_key(channel_id, text_seq), consistent=True
             )
-        )
-        messages = [item for item in page.items if item.get("type") == "message.created"]
-        if len(messages) > limit:
-            return _Found(messages[:limit], more=True)
-        if page.last_key is None:
-            return _Found(messages)
-        beyond = _beyond(_seq(page.items[-1]), numbers, ascending=ascending)
-        rest = self._indexed(
-            channel_id, beyond, ascending=ascending, limit=limit + 1 - len(messages)
-        )
-        more = len(messages) + len(rest) > limit
-        is_cut_by_size = len(page.items) < scanned
-        if is_cut_by_size and messages:
-            more = bool(rest) or (ascending and bool(self._recent(channel_id, beyond)))
-            return _Found(messages, more=more)
-        wanted = rest[: limit - len(messages)]
-        items = self.repository.batch_get(
-            Table.CHAT_EVENTS, [keys.event_key(channel_id, seq) for seq in wanted], consistent=True
-        )
-        if ascending and not (more and all(map(_is_indexed, items))):
-            between = SortBetween(low=beyond.low, high=rest[-1]) if more else beyond
-            items = _merged(items, self._recent(channel_id, between))
-            more = more or len(messages) + len(items) > limit
-        items.sort(key=_seq, reverse=not ascending)
-        return _Found((messages + items)[:limit], more=more)
+        return rows.stored(seq, events)
 
-    def _recent(self, channel_id: str, numbers: SortBetween) -> list[Item]:
-        """Messages too young for the index to be relied on, newest first.
+    def _fold(self, finder: MessageFinder, found: Found) -> list[Message]:
+        """The messages in the direction of the search: the first of those found, one at least.
 
-        As many calls as it takes to read a minute of the log back, `RECENT_EVENTS` each.
+        None where all that was found is unsure.
         """
-        newest_first = self.repository.iterate(
-            Query(
-                table=Table.CHAT_EVENTS,
-                partition=channel_id,
-                sort=numbers,
-                ascending=False,
-                limit=RECENT_EVENTS,
+        if not found.seqs:
+            return []
+        rows, seqs = self._rows(finder, found.seqs)
+        events = dict(found.items)
+        seqs, missing = _first_keys(seqs, rows, events)
+        if missing:
+            read = self.repository.batch_get(
+                Table.CHAT_EVENTS,
+                [keys.event_key(finder.channel_id, seq) for seq in missing],
                 consistent=True,
             )
-        )
-        recent = takewhile(lambda item: not _is_indexed(item), newest_first)
-        return [item for item in recent if item.get("type") == "message.created"]
+            events |= {seq_of(item): item for item in read}
+        if found.unsure:
+            seqs = list(takewhile(lambda seq: not _is_doubtful(seq, found, events), seqs))
+        return list(that_fit([rows.stored(seq, events).folded() for seq in seqs]))
 
-    def _indexed(
-        self, channel_id: str, numbers: SortBetween, *, ascending: bool, limit: int
-    ) -> list[int]:
+    def _rows(self, finder: MessageFinder, seqs: Sequence[int]) -> tuple[_Rows, list[int]]:
+        """The rows of the first of the messages, as far as one query of 1 MB reaches."""
+        low, high = min(seqs), max(seqs)
         page = self.repository.query(
             Query(
                 table=Table.CHAT_EVENTS,
-                index=MESSAGES_INDEX,
-                partition=channel_id,
-                sort=numbers,
-                ascending=ascending,
-                limit=limit,
-            )
-        )
-        return [_seq(item) for item in page.items]
-
-    def _fold(
-        self, channel_id: str, found: _Found, *, ascending: bool
-    ) -> tuple[list[Message], bool]:
-        if not found.items:
-            return [], found.more
-        ends = sorted((_seq(found.items[0]), _seq(found.items[-1])))
-        page = self.repository.query(
-            Query(
-                table=Table.CHAT_EVENTS,
-                partition=keys.message_state_partition(channel_id),
-                sort=SortBetween(*ends),
-                ascending=ascending,
+                partition=keys.message_state_partition(finder.channel_id),
+                sort=SortBetween(low=2 * low, high=2 * high + 1),
+                ascending=finder.ascending,
                 consistent=True,
             )
         )
-        states = {_seq(item): item for item in page.items}
-        messages: list[Message] = []
-        size = 0
-        for item in found.items:
-            if page.last_key is not None and _is_past(item, page.items[-1], ascending=ascending):
-                return messages, True
-            message = _stored_message(item, states.get(_seq(item))).folded()
-            size += len(message.to_json().encode())
-            if messages and size > MAX_PAGE_BYTES:
-                return messages, True
-            messages.append(message)
-        return messages, found.more
+        rows = _Rows()
+        for item in page.items:
+            rows.add(item)
+        if page.last_key is None:
+            return rows, list(seqs)
+        last = cast("int", page.last_key["seq"])
+        complete = (
+            [seq for seq in seqs if 2 * seq + 1 <= last]
+            if finder.ascending
+            else [seq for seq in seqs if 2 * seq >= last]
+        )
+        return rows, complete
 
 
-def _seq(item: Item) -> int:
-    return cast("int", item["seq"])
+def _first_keys(
+    seqs: Sequence[int], rows: _Rows, events: dict[int, Item]
+) -> tuple[list[int], list[int]]:
+    """The first of the messages, and those of their events that one call still has to read."""
+    shown: list[int] = []
+    missing: list[int] = []
+    for seq in seqs:
+        needed = [seq] if (text := rows.text_seq(seq)) is None else [seq, text]
+        missing_here = [each for each in needed if each not in events]
+        if len(missing) + len(missing_here) > _KEYS_AT_ONCE:
+            break
+        shown.append(seq)
+        missing += missing_here
+    return shown, missing
 
 
-def _range(before: int | None, after: int | None) -> SortBetween:
-    return SortBetween(
-        low=1 if after is None else after + 1, high=None if before is None else before - 1
-    )
-
-
-def _beyond(seq: int, numbers: SortBetween, *, ascending: bool) -> SortBetween:
-    """What is left of a range once everything up to `seq` was seen."""
-    if ascending:
-        return SortBetween(low=seq + 1, high=numbers.high)
-    return SortBetween(low=numbers.low, high=seq - 1)
-
-
-def _is_past(item: Item, last: Item, *, ascending: bool) -> bool:
-    """Whether a query in that direction has not come as far as `item` when it ends at `last`."""
-    return _seq(item) > _seq(last) if ascending else _seq(item) < _seq(last)
-
-
-def _is_indexed(item: Item) -> bool:
-    """Whether the index can be relied on to hold the event, and each before it."""
-    return cast("str", item["created_at"]) < rfc3339(now() - INDEX_LAG)
-
-
-def _merged(*groups: list[Item]) -> list[Item]:
-    """Each event once."""
-    return list({_seq(item): item for items in groups for item in items}.values())
-
-
-def _stored_message(event_item: Item, state_item: Item | None) -> StoredMessage:
-    created = event_from_item(event_item)
-    if not isinstance(created, MessageCreated):
-        raise MessageNotFoundError
-    state = (
-        MessageState(seq=created.seq)
-        if state_item is None
-        else MessageState.model_validate(state_item)
-    )
-    return StoredMessage(created, state)
+def _is_doubtful(seq: int, found: Found, events: dict[int, Item]) -> bool:
+    return seq not in found.items and is_young(events[seq])
