@@ -146,7 +146,7 @@ class Deployment:
         channel_id = ""
         for number in range(scale.channels):
             request = CreateChannel(name=f"Channel {number}", members=["bob", "carol"])
-            channel_id = channels.create(ALICE, request).channel.channel_id
+            channel_id = channels.create(ALICE, request).channel.content.channel_id
             for _ in range(3 if number + 1 < scale.channels else 0):
                 messages.post(channel_id, ALICE, PostMessage(text=TEXT))
             metrics.clear_metrics()

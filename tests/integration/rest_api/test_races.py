@@ -67,7 +67,7 @@ def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
 def make_channel(services: Services) -> Callable[..., str]:
     def make(*members: str) -> str:
         request = CreateChannel(name="n", members=list(members))
-        return services.channels.create(caller("alice"), request).channel.channel_id
+        return services.channels.create(caller("alice"), request).channel.content.channel_id
 
     return make
 
@@ -81,9 +81,9 @@ def test_reactions_of_twenty_people_at_once_all_count(
 
     at_once([partial(services.reactions.add, channel, caller(user), 1, "👍") for user in people])
 
-    message = services.reading.message(channel, caller("alice"), 1)
+    message = services.reading.message(channel, caller("alice"), 1).content
     assert sorted(message.reactions["👍"]) == sorted(people)
-    assert services.channels.get(channel, caller("alice")).last_seq == 21
+    assert services.channels.get(channel, caller("alice")).content.last_seq == 21
 
 
 def test_of_two_owners_who_leave_at_once_one_stays(
@@ -124,7 +124,7 @@ def test_an_owner_is_removed_although_another_call_takes_the_role_first(
 
     services.members.remove(channel, caller("alice"), "bob")
 
-    assert services.channels.get(channel, caller("alice")).member_count == 1
+    assert services.channels.get(channel, caller("alice")).content.member_count == 1
 
 
 def test_who_is_removed_while_losing_the_role_comes_back_with_the_new_one(
@@ -134,9 +134,9 @@ def test_who_is_removed_while_losing_the_role_comes_back_with_the_new_one(
     services.members.put(channel, caller("alice"), "bob", "owner")
     repository.before = partial(services.members.remove, channel, caller("alice"), "bob")
 
-    assert services.members.put(channel, caller("alice"), "bob", "member").role == "member"
+    assert services.members.put(channel, caller("alice"), "bob", "member").content.role == "member"
 
-    assert services.channels.get(channel, caller("bob")).member_count == 2
+    assert services.channels.get(channel, caller("bob")).content.member_count == 2
 
 
 def test_the_thousandth_member_may_be_added_by_two_calls_at_once(
@@ -147,7 +147,7 @@ def test_the_thousandth_member_may_be_added_by_two_calls_at_once(
     put = partial(services.members.put, channel, caller("alice"), "bob", "member")
     repository.before = put
 
-    assert put().user_id == "bob"
+    assert put().content.user_id == "bob"
 
 
 def test_of_six_removals_at_once_one_succeeds_and_the_others_find_no_member(
@@ -175,7 +175,7 @@ def test_a_change_is_answered_as_written_whatever_happens_next(
     for user_id in ("bob", "carol"):
         repository.after = partial(services.members.remove, channel, caller("alice"), user_id)
 
-        member = services.members.put(channel, caller("alice"), user_id, role)
+        member = services.members.put(channel, caller("alice"), user_id, role).content
 
         assert (member.user_id, member.role) == (user_id, role)
 
@@ -188,7 +188,7 @@ def test_a_renamed_channel_is_answered_as_written_whatever_happens_next(
 
     renamed = services.channels.update(channel, caller("alice"), UpdateChannel(name="other"))
 
-    assert (renamed.name, renamed.last_seq) == ("other", 1)
+    assert (renamed.content.name, renamed.content.last_seq) == ("other", 1)
 
 
 def test_nobody_posts_after_the_event_of_their_removal(
@@ -229,7 +229,7 @@ def test_an_edit_and_the_deletion_at_once_leave_no_text(
 
         page = EventLogService(services.messages.repository).read(channel, after=0, limit=100)
         assert "secret" not in page.to_json()
-        assert services.reading.message(channel, alice, 1).text == ""
+        assert services.reading.message(channel, alice, 1).content.text == ""
 
 
 def test_one_idempotency_key_from_many_calls_makes_one_channel(services: Services) -> None:
@@ -237,8 +237,8 @@ def test_one_idempotency_key_from_many_calls_makes_one_channel(services: Service
     request = CreateChannel(name="n")
 
     results = at_once(
-        [lambda: services.channels.create(alice, request, idempotency_key="k").channel] * 16
+        [lambda: services.channels.create(alice, request, idempotency_key="k").channel.content] * 16
     )
 
     assert len({getattr(result, "channel_id", result) for result in results}) == 1
-    assert len(services.channels.page(alice, limit=100).items) == 1
+    assert len(services.channels.page(alice, limit=100).content.items) == 1

@@ -9,8 +9,8 @@ from tests.integration.websocket.gateway import Frame, error_of, message_event
 
 from commons.json_text import parse_json
 from commons.records.connection import Connection
-from commons.schemas.base import BaseSchema
 from commons.schemas.server_frames import SyncFrame
+from commons.services.channel_reader import Shown, own
 from commons.websocket.frame_handler import ReceivedFrame, serve_message
 from websocket_sendmessage import handler as sendmessage_handler
 from websocket_session import handler as session_handler
@@ -64,9 +64,9 @@ def test_a_field_in_snake_case_is_unknown(
 
 
 def test_an_answer_that_fits_no_frame_becomes_an_error_frame(channel_id: str) -> None:
-    def act(frame: ReceivedFrame, connection: Connection) -> BaseSchema:
+    def act(frame: ReceivedFrame, connection: Connection) -> Shown[SyncFrame]:
         name = "x" * 140_000
-        return SyncFrame(channel_id=name, items=[], last_seq=0, has_more=False)
+        return own(SyncFrame(channel_id=name, items=[], last_seq=0, has_more=False))
 
     connection = Connection(
         connection_id="c1",

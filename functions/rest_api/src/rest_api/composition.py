@@ -81,7 +81,7 @@ def build_services(
         deletions=DeletionsService(storage, generations=generations),
         reactions=ReactionsService(storage),
         read_marks=ReadMarksService(storage, broadcasts=broadcasts),
-        presence=PresenceService(storage, connections=connections),
+        presence=PresenceService(storage),
         generations=generations,
         tickets=TicketsService(storage),
         post_rate=PostRateService(storage, rate=settings.post_rate),

@@ -16,6 +16,7 @@ from commons.errors import (
 from commons.observability import count_unhandled, log
 from commons.schemas import BaseSchema
 from commons.schemas.problem import PROBLEM_TYPE_PREFIX, Problem, problem_of
+from commons.services.channel_reader import Shown
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
@@ -32,6 +33,13 @@ def json_response(
         body=body.to_json(),
         headers={**_ALWAYS, **(headers or {})},
     )
+
+
+def shown_response(
+    status: int, shown: Shown[BaseSchema], headers: Mapping[str, str | list[str]] | None = None
+) -> Response[str]:
+    """The answer of every route about a channel: nothing of one is sent but what was judged."""
+    return json_response(status, shown.content, headers)
 
 
 def html_response(page: str) -> Response[str]:

@@ -132,5 +132,5 @@ class Presence(BaseSchema):
     last_seen_at: str | None = None
 
 
-class PresenceList(BaseSchema):
+class PresencePage(CursorPage):
     items: list[Presence]

@@ -1,6 +1,6 @@
 """Serves every action but `sendmessage`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -9,14 +9,16 @@ from commons.clock import rfc3339
 from commons.observability import log, metrics, tracer
 from commons.realtime.broadcaster import Broadcaster, Post
 from commons.records.connection import Connection
-from commons.schemas.base import BaseSchema
 from commons.schemas.caller import Caller
 from commons.schemas.server_frames import AckFrame, PongFrame, SyncFrame
 from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.channel_reader import Shown, own
 from commons.services.connections import ConnectionsService
 from commons.services.generations import GenerationsService
 from commons.services.read_marks import ReadMarksService
 from commons.websocket.frame_handler import (
+    Act,
+    Answer,
     NoSuchActionError,
     ReceivedFrame,
     SocketEvent,
@@ -140,7 +142,7 @@ def lambda_handler(event: SocketEvent, _context: "LambdaContext") -> SocketRespo
     return {"statusCode": response["statusCode"]}
 
 
-def serve_action(frame: ReceivedFrame, connection: Connection) -> BaseSchema | None:
+def serve_action(frame: ReceivedFrame, connection: Connection) -> Answer:
     action = _ACTIONS.get(frame.action or "")
     if action is None:
         raise NoSuchActionError
@@ -164,7 +166,7 @@ def unsubscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
 
 
-def sync(frame: ReceivedFrame, connection: Connection) -> SyncFrame:
+def sync(frame: ReceivedFrame, connection: Connection) -> Shown[SyncFrame]:
     request = frame.parse(Sync)
     page = catch_up_service().frame_page(
         request.channel_id,
@@ -172,12 +174,14 @@ def sync(frame: ReceivedFrame, connection: Connection) -> SyncFrame:
         after=request.after,
         limit=request.limit or DEFAULT_EVENTS,
     )
-    return SyncFrame(
-        request_id=request.request_id,
-        channel_id=request.channel_id,
-        items=page.items,
-        last_seq=page.last_seq,
-        has_more=page.has_more,
+    return page.map(
+        lambda page: SyncFrame(
+            request_id=request.request_id,
+            channel_id=request.channel_id,
+            items=page.items,
+            last_seq=page.last_seq,
+            has_more=page.has_more,
+        )
     )
 
 
@@ -207,13 +211,15 @@ def authenticate(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     )
 
 
-def ping(frame: ReceivedFrame, connection: Connection) -> PongFrame:
+def ping(frame: ReceivedFrame, connection: Connection) -> Shown[PongFrame]:
     request = frame.parse(Ping)
-    heads = heads_service().of(connection) if request.heads else None
-    return PongFrame(request_id=request.request_id, heads=heads)
+    if not request.heads:
+        return own(PongFrame(request_id=request.request_id))
+    heads = heads_service().of(connection)
+    return heads.map(lambda heads: PongFrame(request_id=request.request_id, heads=heads))
 
 
-_ACTIONS: Final[Mapping[str, Callable[[ReceivedFrame, Connection], BaseSchema | None]]] = {
+_ACTIONS: Final[Mapping[str, Act]] = {
     "subscribe": subscribe,
     "unsubscribe": unsubscribe,
     "sync": sync,

@@ -126,6 +126,11 @@ def subscription_prefix(user_id: str) -> str:
     return f"{user_id}#"
 
 
+def past_user(user_id: str) -> str:
+    """Sorts after the user's subscriptions and before the next user's: `$` follows `#`."""
+    return f"{user_id}$"
+
+
 SOLE = "-"
 """The sort key where a partition holds one item."""
 

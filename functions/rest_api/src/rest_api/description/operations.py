@@ -22,7 +22,7 @@ from rest_api.schemas import (
     MessagePage,
     MessagesQuery,
     PageQuery,
-    PresenceList,
+    PresencePage,
     PutMember,
     UpdateChannel,
 )
@@ -143,13 +143,14 @@ OPERATIONS: Sequence[Operation] = (
         tag="Channels",
         summary="See who is listening to a channel",
         description="Users with a live subscription, at once right, and how many connections each has.",
+        query=PageQuery,
         successes=[
             Success(
                 status=200,
                 description="Users with a live subscription to the channel.",
                 body=Body(
-                    schema=PresenceList,
-                    example={"items": [{"userId": "bob", "connections": 1}]},
+                    schema=PresencePage,
+                    example={"items": [{"userId": "bob", "connections": 1}], "nextCursor": None},
                 ),
             )
         ],

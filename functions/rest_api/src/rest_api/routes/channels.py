@@ -11,7 +11,7 @@ from rest_api.requests import (
     header_of,
     optional_body_of,
 )
-from rest_api.responses import accepted, json_response, no_content
+from rest_api.responses import accepted, no_content, shown_response
 from rest_api.schemas import (
     MAX_IDEMPOTENCY_KEY,
     CancelGenerations,
@@ -20,7 +20,7 @@ from rest_api.schemas import (
     EventsQuery,
     MarkRead,
     PageQuery,
-    PresenceList,
+    PresencePage,
     UpdateChannel,
 )
 
@@ -35,7 +35,7 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
                 app.current_event, "Idempotency-Key", max_length=MAX_IDEMPOTENCY_KEY
             ),
         )
-        return json_response(200 if created.replayed else 201, created.channel)
+        return shown_response(200 if created.replayed else 201, created.channel)
 
     @app.get("/v1/channels")
     def list_channels() -> Response[str]:
@@ -46,19 +46,26 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
             limit=query.limit,
             after=services.cursors.decode_list(scope, query.cursor),
         )
-        next_cursor = services.cursors.encode_list(scope, page.next_after)
-        return json_response(200, ChannelPage(items=page.items, next_cursor=next_cursor))
+        return shown_response(
+            200,
+            page.map(
+                lambda page: ChannelPage(
+                    items=page.items,
+                    next_cursor=services.cursors.encode_list(scope, page.next_after),
+                )
+            ),
+        )
 
     @app.get("/v1/channels/<channel_id>")
     def get_channel(channel_id: str) -> Response[str]:
         caller = caller_of(app.current_event)
-        return json_response(200, services.channels.get(channel_id_of(channel_id), caller))
+        return shown_response(200, services.channels.get(channel_id_of(channel_id), caller))
 
     @app.patch("/v1/channels/<channel_id>")
     def update_channel(channel_id: str) -> Response[str]:
         caller = caller_of(app.current_event)
         request = body_of(app.current_event, UpdateChannel)
-        return json_response(
+        return shown_response(
             200, services.channels.update(channel_id_of(channel_id), caller, request)
         )
 
@@ -70,7 +77,9 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
     @app.get("/v1/channels/<channel_id>/events")
     def list_events(channel_id: str) -> Response[str]:
         caller, query = caller_and_query_of(app.current_event, EventsQuery)
-        return json_response(200, services.reading.events(channel_id_of(channel_id), caller, query))
+        return shown_response(
+            200, services.reading.events(channel_id_of(channel_id), caller, query)
+        )
 
     @app.put("/v1/channels/<channel_id>/read")
     def mark_read(channel_id: str) -> Response[str]:
@@ -81,9 +90,24 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
 
     @app.get("/v1/channels/<channel_id>/presence")
     def list_presence(channel_id: str) -> Response[str]:
-        caller = caller_of(app.current_event)
-        items = services.presence.of_channel(channel_id_of(channel_id), caller)
-        return json_response(200, PresenceList(items=items))
+        caller, query = caller_and_query_of(app.current_event, PageQuery)
+        channel_id = channel_id_of(channel_id)
+        scope = f"presence:{channel_id}"
+        page = services.presence.page(
+            channel_id,
+            caller,
+            limit=query.limit,
+            after=services.cursors.decode_list(scope, query.cursor),
+        )
+        return shown_response(
+            200,
+            page.map(
+                lambda page: PresencePage(
+                    items=page.items,
+                    next_cursor=services.cursors.encode_list(scope, page.next_after),
+                )
+            ),
+        )
 
     @app.post("/v1/channels/<channel_id>/generations/cancel")
     def cancel_generations(channel_id: str) -> Response[str]:

@@ -11,7 +11,7 @@ from rest_api.requests import (
     channel_id_of,
     decoded,
 )
-from rest_api.responses import json_response, no_content
+from rest_api.responses import no_content, shown_response
 from rest_api.schemas import MemberPage, MemberPath, PageQuery, PutMember
 
 
@@ -27,8 +27,15 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
             limit=query.limit,
             after=services.cursors.decode_list(scope, query.cursor),
         )
-        next_cursor = services.cursors.encode_list(scope, page.next_after)
-        return json_response(200, MemberPage(items=page.items, next_cursor=next_cursor))
+        return shown_response(
+            200,
+            page.map(
+                lambda page: MemberPage(
+                    items=page.items,
+                    next_cursor=services.cursors.encode_list(scope, page.next_after),
+                )
+            ),
+        )
 
     @app.put("/v1/channels/<channel_id>/members/<user_id>")
     def put_member(channel_id: str, user_id: str) -> Response[str]:
@@ -37,7 +44,7 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
         member = services.members.put(
             channel_id_of(channel_id), caller, _user_id(user_id), request.role
         )
-        return json_response(200, member)
+        return shown_response(200, member)
 
     @app.delete("/v1/channels/<channel_id>/members/<user_id>")
     def remove_member(channel_id: str, user_id: str) -> Response[str]:

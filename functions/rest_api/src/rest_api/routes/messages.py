@@ -13,7 +13,7 @@ from rest_api.requests import (
     decoded,
     seq_of,
 )
-from rest_api.responses import accepted, json_response, no_content
+from rest_api.responses import accepted, no_content, shown_response
 from rest_api.schemas import EditMessage, MessagesQuery, ReactionPath
 
 
@@ -25,20 +25,20 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
         services.post_rate.take(caller.user_id)
         posted = services.messages.post(channel_id_of(channel_id), caller, message)
         if posted.duplicate:
-            return json_response(200, posted.event, {"Idempotent-Replayed": "true"})
-        return json_response(201, posted.event)
+            return shown_response(200, posted.shown, {"Idempotent-Replayed": "true"})
+        return shown_response(201, posted.shown)
 
     @app.get("/v1/channels/<channel_id>/messages")
     def list_messages(channel_id: str) -> Response[str]:
         caller, query = caller_and_query_of(app.current_event, MessagesQuery)
-        return json_response(
+        return shown_response(
             200, services.reading.messages(channel_id_of(channel_id), caller, query)
         )
 
     @app.get("/v1/channels/<channel_id>/messages/<seq>")
     def get_message(channel_id: str, seq: str) -> Response[str]:
         caller = caller_of(app.current_event)
-        return json_response(
+        return shown_response(
             200, services.reading.message(channel_id_of(channel_id), caller, seq_of(seq))
         )
 
@@ -46,7 +46,7 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
     def edit_message(channel_id: str, seq: str) -> Response[str]:
         caller = caller_of(app.current_event)
         text = body_of(app.current_event, EditMessage).text
-        return json_response(
+        return shown_response(
             200, services.edits.edit(channel_id_of(channel_id), caller, seq_of(seq), text)
         )
 

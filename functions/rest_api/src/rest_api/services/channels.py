@@ -34,14 +34,13 @@ from commons.records.channel import (
     AgentRecord,
     ChannelRecord,
     MemberRecord,
-    channel_from_item,
-    member_from_item,
 )
 from commons.records.timer import TimerRecord
 from commons.schemas.caller import Caller
 from commons.schemas.channel import Channel
 from commons.schemas.event import ChannelDeletedData, ChannelUpdatedData
 from commons.services.base import BaseService
+from commons.services.channel_reader import ChannelReader, Shown, own
 from commons.services.closing import ClosingService
 from commons.services.event_log import Draft, EventLogService, LastEvent
 from commons.services.membership import MembershipService, OpenChannel, still_member
@@ -60,7 +59,7 @@ _VIEWS_AT_ONCE: Final = 16
 class CreatedChannel:
     """`replayed`: the `Idempotency-Key` was used before, nothing was written."""
 
-    channel: Channel
+    channel: Shown[Channel]
     replayed: bool
 
 
@@ -88,6 +87,7 @@ class ChannelsService(BaseService):
         self._event_log = EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
         self._unread = UnreadService(self.repository)
+        self._reader = ChannelReader(self.repository)
 
     def create(
         self, caller: Caller, request: CreateChannel, *, idempotency_key: str | None = None
@@ -131,18 +131,23 @@ class ChannelsService(BaseService):
             if idempotency_key is None or marker is None:
                 raise
             return CreatedChannel(self._replayed(caller, marker, digest), replayed=True)
-        view = self._view(OpenChannel(channel, owner), LastEvent(0, None))
-        return CreatedChannel(view, replayed=False)
+        nothing_yet = _Figures(last=LastEvent(0, None), read_seq=0, unread_count=0)
+        view = _view(nothing_yet, OpenChannel(channel, owner))
+        return CreatedChannel(own(view), replayed=False)
 
-    def get(self, channel_id: str, caller: Caller) -> Channel:
-        """The channel as the caller sees it: 4 calls, more where unread messages were deleted.
+    def get(self, channel_id: str, caller: Caller) -> Shown[Channel]:
+        """The channel as the caller sees it: 5 calls at most.
 
         Raises:
             ChannelNotFoundError: no such channel, or the caller is no member of it.
         """
-        return self._view(self._membership.open_channel(channel_id, caller.user_id))
 
-    def page(self, caller: Caller, *, limit: int, after: str | None = None) -> ChannelsPage:
+        def read() -> _Figures:
+            return self._figures(self._membership.open_channel(channel_id, caller.user_id))
+
+        return self._reader.show_to_member(channel_id, caller.user_id, read, _view)
+
+    def page(self, caller: Caller, *, limit: int, after: str | None = None) -> Shown[ChannelsPage]:
         """The caller's channels, in the order of their ids, from past `after` on.
 
         Rows of channels that are deleted and not cleared yet are passed over, so that a page says
@@ -163,20 +168,23 @@ class ChannelsService(BaseService):
                 )
             )
             channel_ids = [str(item["channel_id"]) for item in page.items]
-            opened += self._open_all(caller, channel_ids)
+            opened += self._membership.open_channels(channel_ids, caller.user_id).values()
             if page.last_key is None:
                 break
             after = channel_ids[-1]
+        listed = opened[:limit]
         with ThreadPoolExecutor(_VIEWS_AT_ONCE) as threads:
-            views = threads.map(self._view_if_there, opened[:limit])
-            items = [view for view in views if view is not None]
-        shown = that_fit(items)
-        if len(shown) < len(items):
-            return ChannelsPage(list(shown), shown[-1].channel_id)
-        follows = len(opened) > limit
-        return ChannelsPage(items, opened[limit - 1].channel.channel_id if follows else None)
+            figures = threads.map(self._figures_if_there, listed)
+        read = {
+            each.channel.channel_id: figure
+            for each, figure in zip(listed, figures, strict=True)
+            if figure is not None
+        }
+        follows = listed[-1].channel.channel_id if len(opened) > limit else None
+        views = self._reader.show_all(caller.user_id, read, _view)
+        return views.map(lambda views: _page(list(views.values()), follows))
 
-    def update(self, channel_id: str, caller: Caller, request: UpdateChannel) -> Channel:
+    def update(self, channel_id: str, caller: Caller, request: UpdateChannel) -> Shown[Channel]:
         """Changes name and agent; what is the same already writes no event.
 
         Raises:
@@ -193,11 +201,11 @@ class ChannelsService(BaseService):
             channel = opened.channel
             name = request.name or channel.name
             agent = self._agents.merged(channel.agent, request.agent)
+            if (name, agent) == (channel.name, channel.agent):
+                return None
             changed = replace(
                 opened, channel=channel.model_copy(update={"name": name, "agent": agent})
             )
-            if (name, agent) == (channel.name, channel.agent):
-                return None
             return Draft(
                 sender=caller.as_sender(),
                 data=ChannelUpdatedData(
@@ -212,8 +220,10 @@ class ChannelsService(BaseService):
             )
 
         event = self._event_log.append(channel_id, prepare, goes_first=True)
-        last = None if event is None else LastEvent(event.seq, event.created_at)
-        return self._view(changed, last)
+        if event is None:
+            return self.get(channel_id, caller)
+        figures = self._figures(changed, LastEvent(event.seq, event.created_at))
+        return own(_view(figures, changed))
 
     def delete(self, channel_id: str, caller: Caller) -> None:
         """Ends the channel for everyone. What is left to clear, `workers_timer` clears.
@@ -249,59 +259,23 @@ class ChannelsService(BaseService):
         except RepositoryError as error:
             log.warning("channel not cleared", channel_id=channel_id, error=type(error).__name__)
 
-    def _open_all(self, caller: Caller, channel_ids: list[str]) -> list[OpenChannel]:
-        rows = self.repository.batch_get(
-            Table.CHANNELS,
-            [
-                key
-                for channel_id in channel_ids
-                for key in (
-                    keys.channel_key(channel_id),
-                    keys.member_key(channel_id, caller.user_id),
-                )
-            ],
-            consistent=True,
-        )
-        by_key = {(row["pk"], row["sk"]): row for row in rows}
-        opened = []
-        for channel_id in channel_ids:
-            channel_row = by_key.get(_pair(keys.channel_key(channel_id)))
-            member_row = by_key.get(_pair(keys.member_key(channel_id, caller.user_id)))
-            if channel_row is None or member_row is None:
-                continue
-            channel = channel_from_item(channel_row)
-            if not channel.deleted:
-                opened.append(OpenChannel(channel, member_from_item(member_row)))
-        return opened
-
-    def _view_if_there(self, opened: OpenChannel) -> Channel | None:
+    def _figures_if_there(self, opened: OpenChannel) -> "_Figures | None":
         """None for a channel that was deleted while the page was being put together."""
         try:
-            return self._view(opened)
+            return self._figures(opened)
         except ChannelNotFoundError:
             return None
 
-    def _view(self, opened: OpenChannel, last: LastEvent | None = None) -> Channel:
-        channel, member = opened.channel, opened.member
+    def _figures(self, opened: OpenChannel, last: LastEvent | None = None) -> "_Figures":
+        channel_id, member = opened.channel.channel_id, opened.member
         if last is None:
-            last = self._event_log.last_event(channel.channel_id)
-        return Channel(
-            channel_id=channel.channel_id,
-            name=channel.name,
-            created_at=channel.created_at,
-            created_by=channel.created_by,
-            role=member.role,
-            member_count=channel.member_count,
-            last_seq=last.seq,
-            last_event_at=last.created_at,
-            read_seq=member.read_seq,
-            unread_count=self._unread.count(
-                channel.channel_id, member.user_id, read_seq=member.read_seq, last_seq=last.seq
-            ),
-            agent=agent_view(channel.agent, member.role),
+            last = self._event_log.last_event(channel_id)
+        unread = self._unread.count(
+            channel_id, member.user_id, read_seq=member.read_seq, last_seq=last.seq
         )
+        return _Figures(last=last, read_seq=member.read_seq, unread_count=unread)
 
-    def _replayed(self, caller: Caller, marker: Item, digest: str) -> Channel:
+    def _replayed(self, caller: Caller, marker: Item, digest: str) -> Shown[Channel]:
         if marker["digest"] != digest:
             raise ConflictError("This Idempotency-Key was used for another request.")
         try:
@@ -312,8 +286,36 @@ class ChannelsService(BaseService):
             ) from None
 
 
-def _pair(key: Key) -> tuple[object, object]:
-    return key["pk"], key["sk"]
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What is counted for one member, at one moment."""
+
+    last: LastEvent
+    read_seq: int
+    unread_count: int
+
+
+def _view(figures: _Figures, opened: OpenChannel) -> Channel:
+    channel, member = opened.channel, opened.member
+    return Channel(
+        channel_id=channel.channel_id,
+        name=channel.name,
+        created_at=channel.created_at,
+        created_by=channel.created_by,
+        role=member.role,
+        member_count=channel.member_count,
+        last_seq=figures.last.seq,
+        last_event_at=figures.last.created_at,
+        read_seq=figures.read_seq,
+        unread_count=figures.unread_count,
+        agent=agent_view(channel.agent, member.role),
+    )
+
+
+def _page(channels: list[Channel], follows: str | None) -> ChannelsPage:
+    """`follows`: past which id the list goes on after all of them."""
+    shown = list(that_fit(channels))
+    return ChannelsPage(shown, shown[-1].channel_id if len(shown) < len(channels) else follows)
 
 
 def _channel_write(channel: ChannelRecord) -> Write:

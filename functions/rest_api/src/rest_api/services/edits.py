@@ -8,6 +8,7 @@ from commons.schemas.event import MessageEditedData
 from commons.schemas.message import Message
 from commons.schemas.types import MAX_EDITS
 from commons.services.base import BaseService
+from commons.services.channel_reader import ChannelReader, Shown
 from commons.services.event_log import Draft, EventLogService
 from commons.services.history import HistoryService
 from commons.services.membership import MembershipService, still_member
@@ -21,8 +22,9 @@ class EditsService(BaseService):
         self._event_log = EventLogService(self.repository)
         self._history = HistoryService(self.repository)
         self._membership = MembershipService(self.repository)
+        self._reader = ChannelReader(self.repository)
 
-    def edit(self, channel_id: str, caller: Caller, seq: int, text: str) -> Message:
+    def edit(self, channel_id: str, caller: Caller, seq: int, text: str) -> Shown[Message]:
         """Gives the message another text; the same text writes no event.
 
         Raises:
@@ -60,4 +62,6 @@ class EditsService(BaseService):
             )
 
         self._event_log.append(channel_id, prepare, goes_first=True)
-        return self._history.message(channel_id, seq)
+        return self._reader.show(
+            channel_id, caller.user_id, lambda: self._history.message(channel_id, seq)
+        )

@@ -31,6 +31,7 @@ from commons.schemas.event import (
 )
 from commons.schemas.types import MAX_MEMBERS
 from commons.services.base import BaseService
+from commons.services.channel_reader import ChannelReader, Shown, own
 from commons.services.event_log import Draft, EventLogService
 from commons.services.membership import MembershipService, OpenChannel, still_member
 from commons.services.subscriptions_ending import SubscriptionsEndingService
@@ -63,16 +64,21 @@ class MembersService(BaseService):
         self._subscriptions = subscriptions
         self._event_log = EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
+        self._reader = ChannelReader(self.repository)
 
     def page(
         self, channel_id: str, caller: Caller, *, limit: int, after: str | None = None
-    ) -> MembersPage:
+    ) -> Shown[MembersPage]:
         """The members, from past `after` on.
 
         Raises:
             ChannelNotFoundError: no such channel, or the caller is no member of it.
         """
-        self._membership.open_channel(channel_id, caller.user_id)
+        return self._reader.show(
+            channel_id, caller.user_id, lambda: self._members(channel_id, limit, after)
+        )
+
+    def _members(self, channel_id: str, limit: int, after: str | None) -> MembersPage:
         page = self.repository.query(
             Query(
                 table=Table.CHANNELS,
@@ -87,7 +93,7 @@ class MembersService(BaseService):
         shown = that_fit(members[:limit])
         return MembersPage(list(shown), shown[-1].user_id if len(shown) < len(members) else None)
 
-    def put(self, channel_id: str, caller: Caller, user_id: str, role: Role) -> Member:
+    def put(self, channel_id: str, caller: Caller, user_id: str, role: Role) -> Shown[Member]:
         """Makes the user a member of that role; who has it already writes no event.
 
         Raises:
@@ -116,8 +122,8 @@ class MembersService(BaseService):
 
         event = self._event_log.append(channel_id, prepare, goes_first=True)
         if isinstance(event, MemberJoined):
-            return _view(_joined_at(event.seq, changed))
-        return _view(changed)
+            return own(_view(_joined_at(event.seq, changed)))
+        return own(_view(changed))
 
     def remove(self, channel_id: str, caller: Caller, user_id: str) -> None:
         """Ends the membership, then the subscriptions: when this returns nothing is delivered.

@@ -8,9 +8,9 @@ from commons.schemas.caller import Caller
 from commons.schemas.event import EventPage
 from commons.schemas.message import Message
 from commons.services.base import BaseService
+from commons.services.channel_reader import ChannelReader, Shown
 from commons.services.event_log import EventLogService
 from commons.services.history import HistoryService
-from commons.services.membership import MembershipService
 from rest_api.cursors import CursorCodec
 from rest_api.schemas import EventsQuery, MessagePage, MessagesQuery
 
@@ -31,9 +31,9 @@ class ReadingService(BaseService):
         self._cursors = cursors
         self._history = HistoryService(self.repository)
         self._event_log = EventLogService(self.repository)
-        self._membership = MembershipService(self.repository)
+        self._reader = ChannelReader(self.repository)
 
-    def messages(self, channel_id: str, caller: Caller, query: MessagesQuery) -> MessagePage:
+    def messages(self, channel_id: str, caller: Caller, query: MessagesQuery) -> Shown[MessagePage]:
         """The page that the query asks for; its cursor goes on in the same direction.
 
         Raises:
@@ -41,7 +41,11 @@ class ReadingService(BaseService):
             InvalidRequestError: `before` and `after` at once.
             MalformedRequestError: a cursor of another list or query.
         """
-        self._membership.open_channel(channel_id, caller.user_id)
+        return self._reader.show(
+            channel_id, caller.user_id, lambda: self._message_page(channel_id, query)
+        )
+
+    def _message_page(self, channel_id: str, query: MessagesQuery) -> MessagePage:
         start = self._start(channel_id, query)
         ascending = start.after is not None
         page = self._history.page(
@@ -56,23 +60,28 @@ class ReadingService(BaseService):
             next_cursor = self._cursors.encode(_scope(channel_id), reached)
         return MessagePage(items=page.items, next_cursor=next_cursor)
 
-    def message(self, channel_id: str, caller: Caller, seq: int) -> Message:
+    def message(self, channel_id: str, caller: Caller, seq: int) -> Shown[Message]:
         """One message as it stands.
 
         Raises:
             ChannelNotFoundError: no such channel, or the caller is no member of it.
             MessageNotFoundError: no message has that number.
         """
-        self._membership.open_channel(channel_id, caller.user_id)
-        return self._history.message(channel_id, seq)
+        return self._reader.show(
+            channel_id, caller.user_id, lambda: self._history.message(channel_id, seq)
+        )
 
-    def events(self, channel_id: str, caller: Caller, query: EventsQuery) -> EventPage:
+    def events(self, channel_id: str, caller: Caller, query: EventsQuery) -> Shown[EventPage]:
         """The log after a number; at most 1 MB of JSON.
 
         Raises:
             ChannelNotFoundError: no such channel, or the caller is no member of it.
         """
-        self._membership.open_channel(channel_id, caller.user_id)
+        return self._reader.show(
+            channel_id, caller.user_id, lambda: self._event_page(channel_id, query)
+        )
+
+    def _event_page(self, channel_id: str, query: EventsQuery) -> EventPage:
         page = self._event_log.read(channel_id, after=query.after, limit=query.limit)
         items = that_fit(page.items)
         if len(items) == len(page.items):

@@ -1,5 +1,6 @@
 """How much a member has not read."""
 
+from dataclasses import replace
 from typing import Final
 
 from commons.dal import MESSAGES_INDEX, Compare, NotExists, Page, Query, SortBetween, Table, all_of
@@ -18,14 +19,15 @@ class UnreadService(BaseService):
     """
 
     def count(self, channel_id: str, user_id: str, *, read_seq: int, last_seq: int) -> int:
-        """Messages by others past the mark, not deleted, among the newest 500; 100 at most."""
+        """Messages by others between mark and end, not deleted, of the newest 500; 100 at most."""
         if last_seq <= read_seq:
             return 0
-        newest = self._unread(channel_id, user_id, SortBetween(low=read_seq + 1), MAX_UNREAD)
+        numbers = SortBetween(low=read_seq + 1, high=last_seq)
+        newest = self._unread(channel_id, user_id, numbers, MAX_UNREAD)
         unread = len(newest.items)
         if newest.last_key is not None and unread < MAX_UNREAD:
             oldest = newest.last_key["message_seq"]
-            rest = SortBetween(low=read_seq + 1, high=int(oldest) - 1)
+            rest = replace(numbers, high=int(oldest) - 1)
             counted = NEWEST_COUNTED - MAX_UNREAD
             unread += len(self._unread(channel_id, user_id, rest, counted).items)
         return min(unread, MAX_UNREAD)

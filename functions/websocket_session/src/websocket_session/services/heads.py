@@ -7,6 +7,7 @@ from commons.dal import IRepository
 from commons.errors import ChannelNotFoundError
 from commons.records.connection import Connection
 from commons.services.base import BaseService
+from commons.services.channel_reader import ChannelReader, Shown
 from commons.services.event_log import EventLogService
 
 _AT_ONCE: Final = 10
@@ -18,17 +19,15 @@ class HeadsService(BaseService):
     ) -> None:
         super().__init__(repository)
         self._event_log = event_log or EventLogService(self.repository)
+        self._reader = ChannelReader(self.repository)
 
-    def of(self, connection: Connection) -> dict[str, int]:
+    def of(self, connection: Connection) -> Shown[dict[str, int]]:
         """The last number of each channel that the connection is subscribed to: a query each."""
         channels = sorted(connection.channels)
-        if not channels:
-            return {}
-        with ThreadPoolExecutor(min(_AT_ONCE, len(channels))) as threads:
-            heads = list(threads.map(self._head, channels))
-        return {
-            channel: head for channel, head in zip(channels, heads, strict=True) if head is not None
-        }
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            heads = dict(zip(channels, threads.map(self._head, channels), strict=True))
+        known = {channel: head for channel, head in heads.items() if head is not None}
+        return self._reader.show_all(connection.user_id, known, lambda head, _opened: head)
 
     def _head(self, channel_id: str) -> int | None:
         try:

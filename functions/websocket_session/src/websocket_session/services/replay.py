@@ -79,9 +79,7 @@ class ReplayService(BaseService):
         self._broadcaster = broadcaster
         self._connections = connections or ConnectionsService(self.repository)
         self._membership = membership or MembershipService(self.repository)
-        self._catch_up = CatchUpService(
-            self.repository, event_log=event_log, membership=self._membership
-        )
+        self._catch_up = CatchUpService(self.repository, event_log=event_log)
 
     def subscribe(
         self, connection: Connection, channel_id: str, *, after: int, request_id: str | None
@@ -131,7 +129,7 @@ class ReplayService(BaseService):
                 subscription.user_id,
                 after=stretch.through,
                 limit=MAX_EVENTS,
-            )
+            ).content
             stretch.last_seq = page.last_seq
             for event in page.items:
                 if not stretch.take(event):

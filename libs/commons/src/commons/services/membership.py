@@ -1,9 +1,10 @@
 """Who is in a channel, in which role."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from commons import keys
-from commons.dal import Compare, ConditionCheck, Table, Write
+from commons.dal import Compare, ConditionCheck, Key, Table, Write
 from commons.errors import ChannelNotFoundError, ForbiddenError
 from commons.records.channel import ChannelRecord, MemberRecord, channel_from_item, member_from_item
 from commons.services.base import BaseService
@@ -51,18 +52,30 @@ class MembershipService(BaseService):
         Raises:
             ChannelNotFoundError: no such channel, it was deleted, or the user is no member of it.
         """
-        channel_key = keys.channel_key(channel_id)
-        member_key = keys.member_key(channel_id, user_id)
-        items = self.repository.batch_get(
-            Table.CHANNELS, [channel_key, member_key], consistent=True
-        )
-        by_sort_key = {item["sk"]: item for item in items}
-        if len(by_sort_key) < 2:  # noqa: PLR2004 - both rows or none
+        opened = self.open_channels([channel_id], user_id)
+        if channel_id not in opened:
             raise ChannelNotFoundError
-        channel = channel_from_item(by_sort_key[channel_key["sk"]])
-        if channel.deleted:
-            raise ChannelNotFoundError
-        return OpenChannel(channel, member_from_item(by_sort_key[member_key["sk"]]))
+        return opened[channel_id]
+
+    def open_channels(self, channel_ids: Sequence[str], user_id: str) -> dict[str, OpenChannel]:
+        """Those of the channels that the user is a member of: a call for each 50 of them."""
+        row_keys = [
+            key
+            for channel_id in channel_ids
+            for key in (keys.channel_key(channel_id), keys.member_key(channel_id, user_id))
+        ]
+        items = self.repository.batch_get(Table.CHANNELS, row_keys, consistent=True)
+        rows = {(item["pk"], item["sk"]): item for item in items}
+        opened: dict[str, OpenChannel] = {}
+        for channel_id in channel_ids:
+            channel_row = rows.get(_pair(keys.channel_key(channel_id)))
+            member_row = rows.get(_pair(keys.member_key(channel_id, user_id)))
+            if channel_row is None or member_row is None:
+                continue
+            channel = channel_from_item(channel_row)
+            if not channel.deleted:
+                opened[channel_id] = OpenChannel(channel, member_from_item(member_row))
+        return opened
 
     def require_member(self, channel_id: str, user_id: str) -> MemberRecord:
         """The caller's member row: one consistent read.
@@ -90,3 +103,7 @@ class MembershipService(BaseService):
         member = self.require_member(channel_id, user_id)
         _require_owner(member)
         return member
+
+
+def _pair(key: Key) -> tuple[object, object]:
+    return key["pk"], key["sk"]

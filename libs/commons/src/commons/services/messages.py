@@ -15,6 +15,7 @@ from commons.schemas.caller import Caller
 from commons.schemas.event import Event, MessageCreatedData
 from commons.schemas.message import PostMessage
 from commons.services.base import BaseService
+from commons.services.channel_reader import ChannelReader, Shown, own
 from commons.services.event_log import Draft, EventLogService, no_writes
 from commons.services.membership import MembershipService
 
@@ -23,8 +24,12 @@ from commons.services.membership import MembershipService
 class Posted:
     """`duplicate`: the event was there before, nothing was written."""
 
-    event: Event
+    shown: Shown[Event]
     duplicate: bool
+
+    @property
+    def event(self) -> Event:
+        return self.shown.content
 
 
 class _DuplicateError(Exception):
@@ -49,6 +54,7 @@ class MessagesService(BaseService):
         super().__init__(repository)
         self._event_log = event_log or EventLogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
+        self._reader = ChannelReader(self.repository)
 
     def post(self, channel_id: str, caller: Caller, message: PostMessage) -> Posted:
         """Appends the message; the same `client_message_id` again answers the first event.
@@ -79,12 +85,13 @@ class MessagesService(BaseService):
         try:
             event = self._event_log.append(channel_id, prepare)
         except _DuplicateError as duplicate:
-            first = self._replay(channel_id, message, duplicate.marker)
-            # Nothing was appended, so the log has not judged whether the channel is open.
-            self._membership.open_channel(channel_id, caller.user_id)
+            marker = duplicate.marker
+            first = self._reader.show(
+                channel_id, caller.user_id, lambda: self._replay(channel_id, message, marker)
+            )
             return Posted(first, duplicate=True)
         metrics.add_metric(name="MessageAppended", unit="Count", value=1)
-        return Posted(event, duplicate=False)
+        return Posted(own(event), duplicate=False)
 
     def _require_message(self, channel_id: str, seq: int | None) -> None:
         if seq is None:

@@ -20,7 +20,8 @@ from commons.records.connection import Connection
 from commons.schemas.base import BaseSchema
 from commons.schemas.client_frames import MAX_REQUEST_ID
 from commons.schemas.problem import PROBLEM_TYPE_PREFIX, Problem, problem_of
-from commons.schemas.server_frames import ErrorFrame
+from commons.schemas.server_frames import AckFrame, ErrorFrame
+from commons.services.channel_reader import Shown
 from commons.services.connections import ConnectionEndedError
 from commons.wire import from_wire
 
@@ -93,7 +94,10 @@ class NoSuchActionError(NotFoundError):
         super().__init__("There is no such action.")
 
 
-type Act = Callable[[ReceivedFrame, Connection], BaseSchema | None]
+type Answer = AckFrame | Shown[BaseSchema] | None
+"""An `ack`, what was judged to be fit for the caller, or no frame at all."""
+
+type Act = Callable[[ReceivedFrame, Connection], Answer]
 
 
 def is_message(event: SocketEvent) -> bool:
@@ -136,7 +140,8 @@ def serve_message(
     try:
         connection = connection_of(frame.connection_id)
         frame = _received(event)
-        answer = act(frame, connection)
+        acted = act(frame, connection)
+        answer = acted.content if isinstance(acted, Shown) else acted
     except ConnectionEndedError as error:
         close(frame.connection_id)
         answer = None
