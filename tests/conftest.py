@@ -1,6 +1,7 @@
 """Fixtures that every area of the tests shares (tests/agents.md says how to use them)."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -9,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf import cloudwatch
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no stubs
+from tests.doubles.canary import CANARY
 from tests.doubles.repository import InMemoryRepository
 
 from commons import aws as aws_clients
 from commons.dal import DynamoDBRepository, Table
-from commons.observability import metrics
+from commons.observability import log, metrics
+from commons.schemas.problem import Problem
 from commons.services import base
 
 if TYPE_CHECKING:
@@ -61,6 +65,43 @@ def _fresh_clients() -> Iterator[None]:
     ):
         build.cache_clear()
     metrics.clear_metrics()
+
+
+class _LogLines(logging.Handler):
+    """Keeps what is logged, as Powertools writes it."""
+
+    def __init__(self, formatter: logging.Formatter | None) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_secret_gets_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test whose log lines, metrics or problems hold the canary word."""
+    logger = logging.getLogger(log.service)
+    kept = _LogLines(logger.handlers[0].formatter if logger.handlers else None)
+    logger.addHandler(kept)
+    told: list[str] = []
+
+    def publish(line: str) -> None:
+        told.append(line)
+        print(line)
+
+    monkeypatch.setattr(cloudwatch, "print", publish, raising=False)
+    make = Problem.__init__
+
+    def making(self: Problem, **fields: object) -> None:
+        told.append(repr(fields))
+        make(self, **fields)
+
+    monkeypatch.setattr(Problem, "__init__", making)
+    yield
+    logger.removeHandler(kept)
+    assert [line for line in (*kept.lines, *told) if CANARY in line] == []
 
 
 @pytest.fixture

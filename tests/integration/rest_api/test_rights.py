@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 from tests.doubles.repository import InMemoryRepository
+from tests.doubles.yesterday import YesterdaysRepository
 from tests.integration.rest_api.client import Answer, Client
 from tests.integration.rest_api.conftest import Listen, MakeApi
 
@@ -61,8 +62,11 @@ CASES = [
 ]
 
 
-class CrashingRepository(InMemoryRepository):
-    """May stop a channel from being cleared away once it is deleted."""
+class CrashingRepository(YesterdaysRepository):
+    """May stop a channel from being cleared away once it is deleted.
+
+    What is not read consistently is of the past: nobody keeps a right that way.
+    """
 
     crashes = False
 
@@ -74,7 +78,7 @@ class CrashingRepository(InMemoryRepository):
 
 @pytest.fixture
 def storage() -> CrashingRepository:
-    return CrashingRepository()
+    return CrashingRepository(seed=1)
 
 
 @pytest.fixture

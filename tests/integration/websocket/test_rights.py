@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.yesterday import YesterdaysRepository
 from tests.integration.websocket.conftest import Join, Open
 from tests.integration.websocket.gateway import Frame, ManagementApi, frame_of, message_event
 
@@ -13,6 +14,7 @@ from commons.dal import IRepository, Table, Update, UpdateWrite
 from commons.schemas.caller import Caller
 from commons.schemas.event import ChannelDeletedData, Sender
 from commons.schemas.message import PostMessage
+from commons.services import base
 from commons.services.event_log import Draft, EventLogService
 from commons.services.messages import MessagesService
 from websocket_sendmessage import handler as sendmessage_handler
@@ -53,6 +55,14 @@ ALWAYS_ALLOWED = {"unsubscribe"}
 def who(request: pytest.FixtureRequest) -> Who:
     chosen: Who = request.param
     return chosen
+
+
+@pytest.fixture(autouse=True)
+def storage(monkeypatch: pytest.MonkeyPatch) -> IRepository:
+    """What is not read consistently is of the past: nobody keeps a right that way."""
+    repository = YesterdaysRepository(seed=1)
+    monkeypatch.setattr(base, "default_repository", lambda: repository)
+    return repository
 
 
 @pytest.fixture(autouse=True)

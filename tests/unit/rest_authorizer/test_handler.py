@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.canary import canary
 
 from commons.errors import UnauthenticatedError
 from commons.schemas.caller import Caller
@@ -104,6 +105,11 @@ def test_anything_else_is_denied_for_the_whole_stage(
         "arn:aws:execute-api:eu-west-1:123456789012:api/dev/*",
     )
     assert "context" not in answer
+
+
+def test_a_bad_token_is_neither_logged_nor_told(context: LambdaContext) -> None:
+    for header in (f"Bearer {canary('token')}", canary("token"), f"Basic {canary('token')}"):
+        handler.lambda_handler(event({"Authorization": header}), context)
 
 
 def test_tokens_and_names_are_not_logged(

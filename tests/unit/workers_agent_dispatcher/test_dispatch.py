@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import pytest
+from tests.doubles.canary import canary
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
@@ -260,6 +261,16 @@ def test_what_storage_cannot_say_is_parked(
     assert service.dispatch([_message(seq=3)]) is None
 
     assert queue.parked == [Parked(channel_id=CHANNEL, from_seq=3, to_seq=3, reason="storage")]
+
+
+def test_neither_what_was_asked_nor_what_is_malformed_gets_out(
+    queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    service = DispatchService(queue, repository, membership=BusyMembership(repository))
+
+    service.dispatch([_message(seq=3, text=canary("text")), _message(seq=4, data=canary("bad"))])
+
+    assert canary("text") not in repr(queue.parked)
 
 
 def test_what_the_queue_refuses_is_parked(repository: InMemoryRepository) -> None:

@@ -1,0 +1,139 @@
+"""Figures of the contract, and the relations between figures that lie in different places."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from tests.doubles.repository import InMemoryRepository
+from tools.templates import STACKS, STACKS_ROOT, Template
+
+from commons import pages
+from commons.clock import epoch_seconds
+from commons.dal import Table
+from commons.realtime import broadcaster, encoded_frames
+from commons.records import connection as connection_records
+from commons.schemas import channel, problem, types
+from commons.schemas.caller import Caller
+from commons.services import channel_broadcast, connections, event_log, tickets
+from commons.services.rate_limit import PostRateService
+from commons.websocket import frame_handler
+from rest_api import schemas as rest_schemas
+from rest_api.services import channels, reactions, unread
+from websocket_session import schemas as session_schemas
+from websocket_session.services import replay, typing
+from workers_agent.pace import Pace
+from workers_agent.services import leases
+from workers_delivery.services import delivery
+from workers_presence import departures
+
+GATEWAY_SECONDS = 29
+"""API Gateway gives up on a REST call and on a WebSocket route after this."""
+
+CONTRACT: Mapping[str, tuple[object, object]] = {
+    "open connections of a user": (connections.MAX_CONNECTIONS, 200),
+    "channels of a connection": (connection_records.MAX_CHANNELS, 50),
+    "a connection counts for nobody after": (connections.CONNECTION_SECONDS, 3 * 60 * 60),
+    "a ticket works for": (tickets.TICKET_SECONDS, 60),
+    "an Idempotency-Key is remembered for": (channels.REPLAY_SECONDS, 24 * 60 * 60),
+    "first members": (rest_schemas.MAX_FIRST_MEMBERS, 40),
+    "characters of an Idempotency-Key": (rest_schemas.MAX_IDEMPOTENCY_KEY, 128),
+    "items of a page": (rest_schemas.MAX_LIMIT, 100),
+    "items of a page, by default": (rest_schemas.DEFAULT_LIMIT, 50),
+    "events of a sync": (session_schemas.MAX_EVENTS, 100),
+    "characters of a text": (types.MAX_TEXT, 16_000),
+    "bytes of metadata": (types.MAX_METADATA_BYTES, 2 * 1_024),
+    "edits of a message": (types.MAX_EDITS, 50),
+    "emoji of a message": (reactions.MAX_EMOJI, 20),
+    "reactions of a message": (reactions.MAX_REACTIONS, 1_000),
+    "unread messages shown": (unread.MAX_UNREAD, 100),
+    "unread messages counted": (unread.NEWEST_COUNTED, 500),
+    "characters of a system prompt": (channel.MAX_SYSTEM_PROMPT, 4_000),
+    "tokens of a reply": (channel.MAX_TOKENS, 4_096),
+    "fields of a problem": (problem.MAX_FIELD_PROBLEMS, 20),
+    "bytes of a problem": (problem.MAX_PROBLEM_BYTES, 16 * 1_024),
+    "bytes of a frame": (encoded_frames.MAX_FRAME_BYTES, 128 * 1_024),
+    "bytes of a client's frame": (frame_handler.MAX_CLIENT_FRAME_BYTES, 32 * 1_024),
+    "events of a replay": (replay.MAX_EVENTS, 1_000),
+    "bytes of a replay": (replay.MAX_BYTES, 1_024 * 1_024),
+    "the same typing is told again after": (typing.REPEAT_MILLISECONDS, 2_000),
+    "offline after": (departures.GRACE_SECONDS, 5),
+    "a push is tried for": (delivery.PUSH_SECONDS, 10.0),
+    "a handshake may run for": (broadcaster.HANDSHAKE_SECONDS, 10.0),
+    "the same handshake, in milliseconds": (connections.HANDSHAKE_MILLISECONDS, 10_000),
+}
+
+
+@pytest.mark.parametrize(("actual", "stated"), CONTRACT.values(), ids=CONTRACT)
+def test_a_figure_is_that_of_the_contract(actual: object, stated: object) -> None:
+    assert actual == stated
+
+
+def timeouts() -> Iterator[tuple[str, int]]:
+    for stack in STACKS:
+        template = Template.load(STACKS_ROOT / stack / "template.yaml")
+        for function in template.of_type("AWS::Serverless::Function").values():
+            properties: dict[str, Any] = function["Properties"]
+            name = str(properties["CodeUri"]).split("functions/")[1].split("/")[0]
+            yield name, int(properties["Timeout"])
+
+
+TIMEOUTS = dict(timeouts())
+
+
+def test_a_function_behind_a_gateway_ends_before_the_gateway_gives_up() -> None:
+    for name in (
+        "rest_api",
+        "rest_authorizer",
+        *(each for each in TIMEOUTS if "websocket" in each),
+    ):
+        assert TIMEOUTS[name] <= GATEWAY_SECONDS, name
+
+
+def test_an_append_gives_up_while_its_caller_can_still_be_told() -> None:
+    for name in ("rest_api", "websocket_sendmessage"):
+        assert TIMEOUTS[name] > event_log.APPEND_BUDGET_SECONDS + 4
+
+
+def test_a_push_ends_before_the_function_that_makes_it() -> None:
+    budget = delivery.GATHER_SECONDS + delivery.PUSH_SECONDS + delivery.TIDY_SECONDS
+    assert budget < TIMEOUTS["workers_delivery"]
+    assert TIMEOUTS["websocket_session"] > replay.PAST_SECONDS + replay.TAIL_SECONDS + 2
+
+
+def test_a_replay_is_taken_for_dead_only_once_its_function_is() -> None:
+    assert TIMEOUTS["websocket_session"] * 1_000 < connections.REPLAY_MILLISECONDS
+
+
+def test_whoever_is_removed_hears_nothing_a_second_later() -> None:
+    assert broadcaster.REVALIDATE_SECONDS < 1
+    assert channel_broadcast.EPHEMERAL_BUDGET_SECONDS < 1
+
+
+def test_a_lease_survives_two_heartbeats_that_fail() -> None:
+    pace = Pace()
+    assert pace.lease == leases.LEASE_SECONDS
+    assert pace.heartbeat < pace.lease / 3
+    assert pace.look <= 2
+
+
+def test_what_a_page_may_hold_fits_what_lambda_may_answer() -> None:
+    assert pages.MAX_PAGE_BYTES + 64 * 1_024 < 1_100_000 < 6 * 1_024 * 1_024
+
+
+def test_every_row_that_cleans_itself_away_says_when_in_seconds(
+    repository: InMemoryRepository,
+) -> None:
+    caller = Caller(user_id="alice", expires_at=epoch_seconds() + 3_600)
+    tickets.TicketsService(repository).issue(caller)
+    PostRateService(repository, rate=1).take("alice")
+    connections.ConnectionsService(repository).register(
+        "c1", caller, connected_at=epoch_seconds() * 1_000
+    )
+
+    rows = [row for table in Table for row in repository.all_items(table) if "ttl" in row]
+
+    assert len(rows) >= 4
+    for row in rows:
+        ttl = row["ttl"]
+        assert isinstance(ttl, int)
+        assert 0 < ttl - epoch_seconds() < 8 * 24 * 3_600, row
