@@ -313,13 +313,17 @@ def list_one_channel(at: Deployment) -> Work:
 
 def join(at: Deployment) -> Work:
     repository = at.warm()
-    members = MembersService(repository, subscriptions=subscriptions_ending(repository))
+    members = MembersService(
+        repository, subscriptions=subscriptions_ending(repository), max_members=1_000
+    )
     return lambda: members.put(at.channel_id, ALICE, "dave", "member")
 
 
 def leave(at: Deployment) -> Work:
     repository = at.warm()
-    members = MembersService(repository, subscriptions=subscriptions_ending(repository))
+    members = MembersService(
+        repository, subscriptions=subscriptions_ending(repository), max_members=1_000
+    )
     return lambda: members.remove(at.channel_id, ALICE, "carol")
 
 

@@ -92,7 +92,9 @@ class Process:
         self._deletions = DeletionsService(repository)
         self._reactions = ReactionsService(repository)
         self._members = MembersService(
-            repository, subscriptions=SubscriptionsEndingService(repository, broadcasts=broadcasts)
+            repository,
+            subscriptions=SubscriptionsEndingService(repository, broadcasts=broadcasts),
+            max_members=1_000,
         )
         self._read_marks = ReadMarksService(repository, broadcasts=broadcasts)
 

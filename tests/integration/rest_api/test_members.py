@@ -3,7 +3,7 @@
 import pytest
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
-from tests.integration.rest_api.conftest import Listen
+from tests.integration.rest_api.conftest import Listen, MakeApi
 
 from commons import keys
 from commons.dal import Table, Update
@@ -186,3 +186,16 @@ def test_a_removal_that_crashed_half_way_is_finished_by_the_next_call(
 
 def _crash(*_: object) -> None:
     raise ConnectionError
+
+
+@pytest.mark.parametrize("most", [41, 10_000])
+def test_how_many_members_a_channel_may_have_is_a_parameter(
+    repository: InMemoryRepository, make_api: MakeApi, most: int
+) -> None:
+    alice = make_api(repository, max_members=most)
+    channel = alice.new_channel()
+    count = Update(set={"member_count": most - 1})
+    repository.update(Table.CHANNELS, keys.channel_key(channel), count)
+
+    assert put(alice, channel, "bob") == 200
+    assert put(alice, channel, "carol") == 409

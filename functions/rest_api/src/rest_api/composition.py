@@ -74,7 +74,9 @@ def build_services(
             agents=AgentRules(settings.models),
             closing=ClosingService(storage, subscriptions=subscriptions),
         ),
-        members=MembersService(storage, subscriptions=subscriptions),
+        members=MembersService(
+            storage, subscriptions=subscriptions, max_members=settings.max_members
+        ),
         messages=MessagesService(storage),
         reading=ReadingService(storage, cursors=cursors),
         edits=EditsService(storage),

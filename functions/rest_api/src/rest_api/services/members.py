@@ -29,7 +29,6 @@ from commons.schemas.event import (
     MemberUpdatedData,
     Role,
 )
-from commons.schemas.types import MAX_MEMBERS
 from commons.services.base import BaseService
 from commons.services.channel_reader import ChannelReader, Shown, own
 from commons.services.event_log import Draft, EventLogService
@@ -59,8 +58,10 @@ class MembersService(BaseService):
         repository: IRepository | None = None,
         *,
         subscriptions: SubscriptionsEndingService,
+        max_members: int,
     ) -> None:
         super().__init__(repository)
+        self._max_members = max_members
         self._subscriptions = subscriptions
         self._event_log = EventLogService(self.repository)
         self._membership = MembershipService(self.repository)
@@ -109,11 +110,11 @@ class MembersService(BaseService):
             opened.require_owner()
             member = self._find(channel_id, user_id)
             if member is None:
-                _require_room(opened.channel)
+                self._require_room(opened.channel)
                 changed = MemberRecord(
                     channel_id=channel_id, user_id=user_id, role=role, joined_at=rfc3339(now())
                 )
-                return _joining(changed, opened.member, caller)
+                return _joining(changed, opened.member, caller, self._max_members)
             changed = member.model_copy(update={"role": role})
             if member.role == role:
                 return None
@@ -155,6 +156,10 @@ class MembersService(BaseService):
             raise
         self._subscriptions.end_of_user(channel_id, user_id)
 
+    def _require_room(self, channel: ChannelRecord) -> None:
+        if channel.member_count >= self._max_members:
+            raise ConflictError(f"A channel has {self._max_members} members at most.")
+
     def _find(self, channel_id: str, user_id: str) -> MemberRecord | None:
         item = self.repository.find(
             Table.CHANNELS, keys.member_key(channel_id, user_id), consistent=True
@@ -170,11 +175,6 @@ def _view(member: MemberRecord) -> Member:
         joined_at=member.joined_at,
         read_seq=member.read_seq,
     )
-
-
-def _require_room(channel: ChannelRecord) -> None:
-    if channel.member_count >= MAX_MEMBERS:
-        raise ConflictError(f"A channel has {MAX_MEMBERS} members at most.")
 
 
 def _require_another_owner(opened: OpenChannel, member: MemberRecord) -> None:
@@ -193,13 +193,15 @@ def _joined_at(seq: int, member: MemberRecord) -> MemberRecord:
     return member.model_copy(update={"read_seq": seq})
 
 
-def _joining(member: MemberRecord, asking: MemberRecord, caller: Caller) -> Draft:
+def _joining(
+    member: MemberRecord, asking: MemberRecord, caller: Caller, max_members: int
+) -> Draft:
     def writes(seq: int) -> list[Write]:
         counts = _counts_write(
             member.channel_id,
             members=1,
             owners=1 if member.role == "owner" else 0,
-            condition=Compare("member_count", "<", MAX_MEMBERS),
+            condition=Compare("member_count", "<", max_members),
         )
         return [counts, *new_member_writes(_joined_at(seq, member)), still_member(asking)]
 

@@ -10,7 +10,6 @@ MAX_TEXT = 16_000
 """Unicode code points."""
 
 MAX_METADATA_BYTES = 2_048
-MAX_MEMBERS = 1_000
 MAX_EDITS = 50
 
 
