@@ -278,6 +278,7 @@ def test_only_an_edge_takes_judged_content_out() -> None:
     takers = {
         module.name
         for module in product()
+        if not module.package.startswith("workers_")  # these answer nobody
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute) and node.attr == "content"
     }
