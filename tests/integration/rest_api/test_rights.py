@@ -160,8 +160,6 @@ def test_whoever_is_no_member_is_told_what_is_said_of_no_channel(
     who: Who,
 ) -> None:
     if who == "owner of a deleted channel":
-        if case.operation_id == "postMessage":
-            pytest.xfail("the log's memory of heads does not remember that a channel is closed")
         delete_without_clearing()
     client = alice.as_user(PEOPLE[who])
 

@@ -13,7 +13,6 @@ from commons.dal import (
     Compare,
     IRepository,
     Item,
-    Key,
     NotExists,
     PutWrite,
     Query,

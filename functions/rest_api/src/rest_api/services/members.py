@@ -193,9 +193,7 @@ def _joined_at(seq: int, member: MemberRecord) -> MemberRecord:
     return member.model_copy(update={"read_seq": seq})
 
 
-def _joining(
-    member: MemberRecord, asking: MemberRecord, caller: Caller, max_members: int
-) -> Draft:
+def _joining(member: MemberRecord, asking: MemberRecord, caller: Caller, max_members: int) -> Draft:
     def writes(seq: int) -> list[Write]:
         counts = _counts_write(
             member.channel_id,
