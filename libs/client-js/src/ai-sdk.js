@@ -10,8 +10,10 @@ import { textOf, uiMessages } from "./ui-messages.js";
  * @import { Room } from "./room.js"
  * @import { SessionOptions } from "./session.js"
  * @import { ChatChunk } from "./ui-chunks.js"
- * @import { ChatUIMessage } from "./ui-messages.js"
  */
+
+/** @typedef {import("./ui-messages.js").ChatMetadata} ChatMetadata */
+/** @typedef {import("./ui-messages.js").ChatUIMessage} ChatUIMessage */
 
 export { ChatError } from "./chat-error.js";
 

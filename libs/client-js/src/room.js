@@ -13,6 +13,9 @@ import { RoomMessages } from "./room-messages.js";
 const HISTORY = 100;
 const MENTION = /(?<![\p{L}\p{N}_])@agent(?![\p{L}\p{N}_])/iu;
 
+/** Milliseconds after which whoever subscribed has been told of each reply that is being written. */
+const GREETING = 1_500;
+
 /** Milliseconds without a sign of a reply, after which the server is asked whether there is one. */
 const PATIENCE = 15_000;
 
@@ -141,12 +144,34 @@ export class Room {
     return { replyTo, generation: open?.generation ?? Math.max(last, (reply.generation ?? 1) + 1) };
   }
 
-  /** The replies that have not ended, the user's own questions first, the newest first. */
+  /**
+   * The replies that have not ended, those to the user's own questions first, the newest first.
+   *
+   * @returns {Promise<{replyTo: number, generation: number}[]>}
+   */
   async generations() {
-    const { items } = await this.session.rest.listGenerations(this.channelId);
-    const mine = (/** @type {Generation} */ { replyTo }) =>
+    const open = (await this.#listed()) ?? (await this.#greeted());
+    const mine = (/** @type {{replyTo: number}} */ { replyTo }) =>
       this.messages.get(replyTo)?.sender.id === this.userId ? 1 : 0;
-    return items.sort((one, other) => mine(other) - mine(one) || other.replyTo - one.replyTo);
+    return [...open].sort((one, other) => mine(other) - mine(one) || other.replyTo - one.replyTo);
+  }
+
+  /** @returns {Promise<Generation[] | undefined>} Undefined where the server cannot say. */
+  async #listed() {
+    try {
+      return (await this.session.rest.listGenerations(this.channelId)).items;
+    } catch (error) {
+      // The channel was found when the room was opened: it is the operation that is not there.
+      if (error instanceof ChatError && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** A server that does not list its replies still greets a new subscription with each. */
+  async #greeted() {
+    const since = performance.now() - (this.session.liveSince(this.channelId) ?? 0);
+    if (this.openReplies.length === 0 && since < GREETING) await pause(GREETING - since);
+    return this.openReplies;
   }
 
   async #open() {

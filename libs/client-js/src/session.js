@@ -10,12 +10,24 @@ import { ChatRest } from "./rest.js";
 import { TokenRenewal } from "./token-renewal.js";
 import { TokenSource } from "./token-source.js";
 
-/**
- * @import { ChannelListener, Notice } from "./channel.js"
- * @import { ConnectionState, Timing, WebSocketClass } from "./link.js"
- * @import { Token } from "./token-source.js"
- * @import { ChatEvent, Delta, Frame, PresenceUpdate, ReadUpdate, TypingUpdate } from "./wire.js"
- */
+/** @typedef {import("./channel.js").ChannelListener} ChannelListener */
+/** @typedef {import("./channel.js").Notice} Notice */
+/** @typedef {import("./link.js").ConnectionState} ConnectionState */
+/** @typedef {import("./link.js").Timing} Timing */
+/** @typedef {import("./link.js").WebSocketClass} WebSocketClass */
+/** @typedef {import("./reply-texts.js").OpenReply} OpenReply */
+/** @typedef {import("./token-source.js").Token} Token */
+/** @typedef {import("./wire.js").Agent} Agent */
+/** @typedef {import("./wire.js").Channel} Channel */
+/** @typedef {import("./wire.js").ChatEvent} ChatEvent */
+/** @typedef {import("./wire.js").Delta} Delta */
+/** @typedef {import("./wire.js").Frame} Frame */
+/** @typedef {import("./wire.js").Generation} Generation */
+/** @typedef {import("./wire.js").Member} Member */
+/** @typedef {import("./wire.js").Message} Message */
+/** @typedef {import("./wire.js").PresenceUpdate} PresenceUpdate */
+/** @typedef {import("./wire.js").ReadUpdate} ReadUpdate */
+/** @typedef {import("./wire.js").TypingUpdate} TypingUpdate */
 
 export { ChatError, ConnectionLostError } from "./chat-error.js";
 export { ChatRest } from "./rest.js";
@@ -234,9 +246,20 @@ export class ChatSession {
   }
 
   /**
+   * When the subscription began to stand on the present connection, on the clock of
+   * `performance.now()`; undefined while it does not.
+   *
+   * @param {string} channelId
+   */
+  liveSince(channelId) {
+    return this.#known(channelId).liveSince;
+  }
+
+  /**
    * The replies that are being written now, with their text so far.
    *
    * @param {string} channelId
+   * @returns {OpenReply[]}
    */
   openReplies(channelId) {
     return this.#known(channelId).openReplies;
