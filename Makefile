@@ -1,6 +1,6 @@
 # The commands of a fresh machine: git, make and any Python 3. All others are `uv run poe`'s.
 .DEFAULT_GOAL := help
-.PHONY: help run test deploy deploy-all
+.PHONY: help run token test deploy deploy-all
 
 STAGE ?= dev
 SETUP = uv=$$(sh tools/setup.sh)
@@ -11,6 +11,10 @@ help: ## Shows this list.
 
 run: ## Brings the local stack up and plays the demo; ONCE=1 ends after it.
 	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack run $(if $(filter 1,$(ONCE)),--once)
+
+# USER is set in every shell: only the one that is typed here counts.
+token: ## Prints a token of that user for the running stack: USER=alice.
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack token "$(if $(filter command,$(firstword $(origin USER))),$(USER))"
 
 test: ## Runs the whole test suite, the end-to-end tests on the emulator included.
 	@$(SETUP) && export UV="$$uv" && exec .venv/bin/poe test

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ def build(folder: str, artifacts: Path, *, platform: str | None = "native") -> P
     """Builds a folder of the workspace; for Lambda's platform where `platform` is None."""
     inherited = {name: value for name, value in os.environ.items() if name != "CHAT_PLATFORM"}
     environment = {**inherited, "ARTIFACTS_DIR": str(artifacts), "UV": uv()}
+    environment["CHAT_PYTHON"] = sys.executable
     if platform is not None:
         environment["CHAT_PLATFORM"] = platform
     subprocess.run(

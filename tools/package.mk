@@ -6,10 +6,14 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
 UV ?= uv
+# Lambda's, on AWS.
 PYTHON_VERSION := 3.12
 
-# Lambda's platform, or `native`: the emulator runs functions as processes of this machine.
+# Lambda's platform, or `native`: the emulator runs functions as processes of this machine, with the
+# Python that its environment has: CHAT_PYTHON.
 CHAT_PLATFORM ?= aarch64-manylinux_2_28
+CHAT_PYTHON ?= $(PYTHON_VERSION)
+PYTHON := $(if $(filter native,$(CHAT_PLATFORM)),$(CHAT_PYTHON),$(PYTHON_VERSION))
 PLATFORM_FLAGS := $(if $(filter native,$(CHAT_PLATFORM)),,--python-platform $(CHAT_PLATFORM))
 
 # Lambda's Python runtime brings these (docs/adr/0008-boto3-from-the-runtime.md).
@@ -21,7 +25,7 @@ EXPORT := $(UV) export --quiet --locked --no-dev --no-emit-workspace --no-hashes
 # Never .pth files, installer traces or console scripts: they differ from build to build.
 define install
 	$(UV) pip install --quiet --no-deps --only-binary :all: --no-installer-metadata \
-	  --no-compile-bytecode --python-version $(PYTHON_VERSION) $(PLATFORM_FLAGS) \
+	  --no-compile-bytecode --python "$(PYTHON)" $(PLATFORM_FLAGS) \
 	  --target "$(2)" --requirements "$(1)"
 	rm -rf "$(2)/bin" "$(2)/.lock"
 endef
@@ -37,6 +41,6 @@ endef
 # SAM dates every zipped file 1980: bytecode that is checked by time stamp would never match, and
 # each cold start would compile anew.
 define compile
-	PYTHONHASHSEED=0 $(UV) run --quiet --no-project --python $(PYTHON_VERSION) \
+	PYTHONHASHSEED=0 $(UV) run --quiet --no-project --python "$(PYTHON)" \
 	  python -m compileall -q --invalidation-mode unchecked-hash -s "$(2)" -p "$(3)" $(4) "$(1)"
 endef

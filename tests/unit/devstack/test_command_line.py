@@ -1,6 +1,9 @@
 """What a command says when it cannot do what it is asked."""
 
 import io
+import os
+import re
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -9,8 +12,10 @@ import pytest
 
 from devstack.cli import main
 from devstack.errors import DevstackError
+from devstack.local_stack import LocalStack
 from devstack.locks import exclusive
 from devstack.outputs import Outputs
+from devstack.processes import free_port
 from devstack.progress import Progress
 
 OUTPUTS = Outputs(
@@ -34,7 +39,7 @@ def test_a_command_that_needs_the_stack_says_how_to_bring_it_up(
 
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "uv run poe up" in printed.err
+    assert "run poe up" in printed.err
 
 
 def test_a_wrong_setting_is_named(
@@ -43,15 +48,65 @@ def test_a_wrong_setting_is_named(
     monkeypatch.setenv("CHAT_PORT", "http")
 
     assert main(["status"]) == 1
-    assert "port: Input should be a valid integer" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "CHAT_PORT: Input should be a valid integer" in said
+    assert "'http'" in said
 
 
-def test_stopping_what_does_not_run_is_harmless(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_name_that_nobody_can_have_gets_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHAT_LOCAL_DIR", str(tmp_path))
+
+    assert main(["token", "bad user!"]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "'bad user!' is no user id" in printed.err
+
+
+@pytest.mark.parametrize("command", [["up"], ["run", "--once"]])
+def test_a_wrong_model_server_stops_a_command_before_it_starts_anything(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CHAT_LOCAL_DIR", str(tmp_path))
+    monkeypatch.setenv("CHAT_PORT", str(free_port(4840)))
+    monkeypatch.setenv("CHAT_MODEL_URL", "127.0.0.1:11434/v1")
+    monkeypatch.setenv("CHAT_MODEL", "llama3.2")
+
+    assert main(command) == 1
+
+    printed = capsys.readouterr()
+    assert "CHAT_MODEL_URL is a whole URL" in printed.err
+    assert "ok" not in printed.out.split()
+
+
+def test_stopping_what_does_not_run_is_harmless_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CHAT_LOCAL_DIR", str(tmp_path))
 
     assert main(["down"]) == 0
+    assert "Nothing was running." in capsys.readouterr().out
+
+
+def test_run_leaves_a_stack_alone_that_ran_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def refuse(_stack: LocalStack) -> Outputs:
+        raise DevstackError("This stack already runs on port 4566")
+
+    monkeypatch.setattr(LocalStack, "up", refuse)
+    monkeypatch.setattr(LocalStack, "down", lambda _stack: ended.append("down"))
+    for was_running in (True, False):
+        monkeypatch.setattr(LocalStack, "is_running", lambda _stack, runs=was_running: runs)
+
+        assert main(["run", "--once"]) == 1
+
+        assert ended == ([] if was_running else ["down"])
 
 
 def test_an_error_ends_with_the_end_of_the_log(tmp_path: Path) -> None:
@@ -77,6 +132,34 @@ def test_each_step_prints_one_line_with_its_outcome() -> None:
     good, bad = stream.getvalue().splitlines()
     assert good.split() == ["ok", "0.0", "s", "Deploy", "data"]
     assert bad.split() == ["failed", "0.0", "s", "Deploy", "rest"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_what_runs_stays_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+    stream = Terminal()
+    progress = Progress(stream)
+
+    with progress.step("Build websocket"), progress.step("Build workers"), progress.step("Build"):
+        pass
+
+    shown = [line.removeprefix("\x1b[K") for line in re.split("[\r\n]", stream.getvalue())]
+    assert any("Build websocket" in line for line in shown)
+    assert max(len(line) for line in shown if "..." in line) == 39
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_a_step_that_takes_long_shows_that_it_lives(stream: io.StringIO) -> None:
+    progress = Progress(stream, tick=0.001, sign_of_life=0.001)
+
+    with progress.step("Warm-up"):
+        deadline = time.monotonic() + 10
+        while stream.getvalue().count("Warm-up") < 3:
+            assert time.monotonic() < deadline
 
 
 def test_a_second_command_waits_for_the_first_and_says_so(tmp_path: Path) -> None:

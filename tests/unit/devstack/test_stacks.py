@@ -2,17 +2,28 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from pydantic import SecretStr
 
 from devstack import stacks
+from devstack.aws import environment
 from devstack.config import STACKS_ROOT, LocalStackConfig
-from devstack.stacks import DEPLOY_ORDER, Stack, local_parameters, parameter_defaults
+from devstack.stacks import (
+    DEPLOY_ORDER,
+    INPUTS_TAG,
+    Stack,
+    Surroundings,
+    local_parameters,
+    parameter_defaults,
+)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> LocalStackConfig:
-    return LocalStackConfig(local_dir=tmp_path, model_url=None, model=None)
+    return LocalStackConfig(local_dir=tmp_path, model_url=None, model=None, model_key=None)
 
 
 @pytest.fixture
@@ -37,7 +48,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def mark_built(config: LocalStackConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sam(stack: Stack, _verb: str, _arguments: list[str], _seconds: int) -> None:
+    def sam(stack: Stack, _arguments: list[str], _seconds: int) -> None:
         (stack.directory / ".aws-sam").mkdir(exist_ok=True)
 
     with monkeypatch.context() as patched:
@@ -61,7 +72,7 @@ def test_every_parameter_of_a_stack_gets_a_value_of_the_local_stage(
     name: stacks.StackName, config: LocalStackConfig
 ) -> None:
     stack = Stack(name, config)
-    parameters = stack.parameters()
+    parameters = stack.parameters(Surroundings())
 
     assert parameters.keys() == parameter_defaults(stack.template).keys()
     assert parameters["Stage"] == "local"
@@ -72,7 +83,7 @@ def test_every_parameter_of_a_stack_gets_a_value_of_the_local_stage(
 def test_without_a_model_of_ones_own_the_demo_model_is_asked_by_bedrocks_protocol(
     config: LocalStackConfig,
 ) -> None:
-    parameters = Stack("workers", config).parameters()
+    parameters = Stack("workers", config).parameters(Surroundings())
 
     assert parameters["ModelProvider"] == "bedrock"
     assert parameters["AllowedModels"] == "scripted-demo"
@@ -83,7 +94,7 @@ def test_a_model_of_ones_own_is_asked_at_its_url(tmp_path: Path) -> None:
         local_dir=tmp_path, model_url="http://127.0.0.1:11434/v1/", model="llama3.2"
     )
 
-    parameters = Stack("workers", config).parameters()
+    parameters = Stack("workers", config).parameters(Surroundings())
 
     assert parameters["ModelProvider"] == "openai"
     assert parameters["ModelUrl"] == "http://127.0.0.1:11434/v1"
@@ -155,3 +166,84 @@ def test_a_removed_file_is_a_change(
     shutil.rmtree(sources / "functions/rest_api/src")
 
     assert not Stack("rest", config).is_built()
+
+
+class CloudFormation:
+    """Knows one stack, by the tags that it was deployed with."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, str] | None = None
+
+    def describe_stacks(self, **_name: str) -> dict[str, Any]:
+        if self.tags is None:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
+        tags = [{"Key": key, "Value": value} for key, value in self.tags.items()]
+        return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Tags": tags}]}
+
+    def deploy(self, arguments: list[str]) -> None:
+        (tag,) = [each for each in arguments if each.startswith(f"{INPUTS_TAG}=")]
+        self.tags = dict([tag.split("=", 1)])
+
+
+@pytest.fixture
+def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Any:
+    known = CloudFormation()
+    monkeypatch.setattr(Stack, "_sam", lambda _stack, given, _seconds: known.deploy(given))
+    return known
+
+
+PUBLISHED = {"workers/allowed-models": "llama3.2", "websocket/url": "ws://x"}
+
+
+def test_a_stack_is_out_of_date_once_a_value_that_it_reads_has_changed(
+    config: LocalStackConfig, cloudformation: Any
+) -> None:
+    rest = Stack("rest", config)
+    before = Surroundings(PUBLISHED)
+    assert rest.state(cloudformation, before) == "missing"
+
+    rest.deploy(before)
+
+    assert rest.state(cloudformation, before) == "deployed"
+    for changed, state in [
+        ({"workers/allowed-models": "mistral"}, "out of date"),
+        ({"workers/another": "x"}, "deployed"),
+    ]:
+        assert rest.state(cloudformation, Surroundings({**PUBLISHED, **changed})) == state
+
+
+def test_origins_reach_both_apis(tmp_path: Path) -> None:
+    config = LocalStackConfig(local_dir=tmp_path, allowed_origins="http://localhost:5173")
+
+    for name in ("rest", "websocket"):
+        parameters = Stack(name, config).parameters(Surroundings())
+        assert parameters["AllowedOrigins"] == "http://localhost:5173"
+
+
+def test_the_key_of_a_model_server_is_a_secret_and_no_parameter(
+    tmp_path: Path, cloudformation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = LocalStackConfig(
+        local_dir=tmp_path,
+        model_url="http://127.0.0.1:11434/v1",
+        model="llama3.2",
+        model_key=SecretStr("sk-very-secret"),
+    )
+    given: list[str] = []
+    monkeypatch.setattr(Stack, "_sam", lambda _stack, arguments, _seconds: given.extend(arguments))
+
+    Stack("workers", config).deploy(Surroundings(model_key_arn="arn:secret"))
+
+    assert 'ModelApiKeySecretArn="arn:secret"' in given
+    assert "sk-very-secret" not in " ".join(given)
+    assert "sk-very-secret" not in repr(config)
+
+
+def test_no_other_process_inherits_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_MODEL_KEY", "sk-very-secret")
+    monkeypatch.setenv("CHAT_OTHER", "kept")
+
+    inherited = environment("http://127.0.0.1:1")
+
+    assert "CHAT_MODEL_KEY" not in inherited
+    assert inherited["CHAT_OTHER"] == "kept"

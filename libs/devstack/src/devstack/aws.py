@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+SECRETS = frozenset({"CHAT_MODEL_KEY"})
+"""Variables of this process that no other gets."""
 
 
 def environment(endpoint: str) -> dict[str, str]:
@@ -26,7 +31,8 @@ def environment(endpoint: str) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "SAM_")) or name == "AWS_CA_BUNDLE"
+        if name not in SECRETS
+        and (not name.startswith(("AWS_", "SAM_")) or name == "AWS_CA_BUNDLE")
     }
     return {
         **inherited,
@@ -46,12 +52,13 @@ class AwsClients:
 
     Args:
         endpoint: the emulator's URL; None: the AWS account that this shell is signed in to.
+        region: of that account; None: the shell's.
     """
 
-    def __init__(self, endpoint: str | None) -> None:
+    def __init__(self, endpoint: str | None, *, region: str | None = None) -> None:
         self._endpoint = endpoint
         self._session = (
-            boto3.session.Session()
+            boto3.session.Session(region_name=region)
             if endpoint is None
             else boto3.session.Session(
                 aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
@@ -91,6 +98,9 @@ class AwsClients:
 
     def sqs(self) -> "SQSClient":
         return self._keep(self._session.client("sqs", endpoint_url=self._endpoint))
+
+    def secrets(self) -> "SecretsManagerClient":
+        return self._keep(self._session.client("secretsmanager", endpoint_url=self._endpoint))
 
     def connections(self, callback_url: str) -> "ApiGatewayManagementApiClient":
         return self._keep(

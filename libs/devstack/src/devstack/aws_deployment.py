@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,15 @@ def deploy_all(stage: str) -> None:
     _build_and_deploy(STACKS_ROOT, stage, settings)
 
 
+def region_of(stage: str) -> str | None:
+    """Where the stage's data stack is deployed; None: where the shell says.
+
+    Raises:
+        DevstackError: there is no such stage.
+    """
+    return _region(_settings(STACKS_ROOT / "data", stage))
+
+
 def _settings(directory: Path, stage: str) -> dict[str, Any]:
     file = directory / "samconfig.toml"
     settings: dict[str, Any] = tomllib.loads(file.read_text()).get(stage, {})
@@ -66,8 +76,12 @@ def _settings(directory: Path, stage: str) -> dict[str, Any]:
 
 
 def _cloudformation(settings: dict[str, Any]) -> "CloudFormationClient":
-    region = settings.get("global", {}).get("parameters", {}).get("region")
-    return boto3.client("cloudformation", region_name=region)
+    return boto3.client("cloudformation", region_name=_region(settings))
+
+
+def _region(settings: dict[str, Any]) -> str | None:
+    region: str | None = settings.get("global", {}).get("parameters", {}).get("region")
+    return region
 
 
 def _exists(cloudformation: "CloudFormationClient", name: str) -> bool:
@@ -85,7 +99,7 @@ def _build_and_deploy(directory: Path, stage: str, settings: dict[str, Any]) -> 
     architecture = overrides.get("Architecture", "arm64")
     environment = {**os.environ, "UV": uv(), "CHAT_PLATFORM": PLATFORMS[architecture]}
     if _is_this_machine(os.environ.get("AWS_ENDPOINT_URL", "")):
-        environment["CHAT_PLATFORM"] = "native"
+        environment |= {"CHAT_PLATFORM": "native", "CHAT_PYTHON": sys.executable}
     (directory / BUILD_MARKER).unlink(missing_ok=True)
     for arguments in (["build", "--parallel"], ["deploy"]):
         finished = subprocess.run(

@@ -13,21 +13,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from devstack import aws_deployment
-from devstack.aws import AwsClients
-from devstack.config import STAGE, LocalStackConfig
+from devstack.aws import SECRETS, AwsClients
+from devstack.commands import poe
+from devstack.config import ENV_PREFIX, STAGE, LocalStackConfig
 from devstack.demo import Demo
+from devstack.deployed_users import deployed_users
 from devstack.errors import DevstackError
 from devstack.local_stack import LocalStack
+from devstack.outputs import Outputs
 from devstack.progress import Progress
 from devstack.redrive import QUEUES, redriver
+from devstack.users import require_user_id
 
 INTERRUPTED = 130
 
 
 def up(_arguments: argparse.Namespace) -> None:
     stack = LocalStack(LocalStackConfig())
-    outputs = stack.up()
-    print(f"REST       {outputs.rest_url}\nWebSocket  {outputs.websocket_url}")
+    print(_addresses(stack.up()))
 
 
 def down(_arguments: argparse.Namespace) -> None:
@@ -43,6 +46,10 @@ def status(_arguments: argparse.Namespace) -> None:
 
 
 def token(arguments: argparse.Namespace) -> None:
+    require_user_id(arguments.user)
+    if arguments.stage != STAGE:
+        print(deployed_users(arguments.stage).token(arguments.user))
+        return
     stack = LocalStack(LocalStackConfig(), Progress(sys.stderr))
     print(stack.users(stack.outputs()).token(arguments.user))
 
@@ -71,22 +78,43 @@ def chat(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Up, demo, and down at the end, whatever happened."""
+    """Up, demo, and at the end down, whatever happened, unless it was up before."""
     stack = LocalStack(LocalStackConfig())
+    was_running = stack.is_running()
     try:
         outputs = stack.up()
         print()
         Demo(outputs, stack.users(outputs)).play()
-        print(
-            f"\nREST       {outputs.rest_url}/v1/...\nWebSocket  {outputs.websocket_url}\n"
-            f"Tokens     uv run poe token alice\n"
-        )
         if not arguments.once:
-            print("Running until Ctrl-C.", flush=True)
+            print(f"\n{_addresses(outputs)}\n\n{_what_next(stack.config)}", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
     finally:
-        stack.down()
+        if was_running:
+            print(f"\nThe stack ran before and goes on: `{poe('down')}` ends it.")
+        else:
+            stack.down()
+
+
+def _addresses(outputs: Outputs) -> str:
+    return (
+        f"Web client  {outputs.web_client_url}\n"
+        f"REST        {outputs.rest_url}/v1/...\n"
+        f"WebSocket   {outputs.websocket_url}"
+    )
+
+
+def _what_next(config: LocalStackConfig) -> str:
+    lines = [
+        "Open the web client, choose a user, and talk.",
+        f"A token for programs:  {poe('token alice')}   (or: make token USER=alice)",
+    ]
+    if config.model_url is None:
+        lines.append(
+            "A real model:  CHAT_MODEL_URL=http://127.0.0.1:11434/v1 CHAT_MODEL=llama3.2 make run"
+            "   (CHAT_MODEL_KEY=... where it asks for a key)"
+        )
+    return "\n".join([*lines, "Running until Ctrl-C."])
 
 
 def redrive(arguments: argparse.Namespace) -> None:
@@ -126,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
     add("down", down, "Stops it; its state stays.")
     add("status", status, "Says what runs.")
     add("reset", reset, "Stops it and forgets its state.")
-    add("token", token, "Prints a JWT for a user, who is created if new.").add_argument("user")
+    one_token = add("token", token, "Prints a JWT for a user, who is created if new.")
+    one_token.add_argument("user")
+    one_token.add_argument(
+        "--stage", default=STAGE, help="of that stage's user pool on AWS; without it, the local one"
+    )
     add("demo", demo, "Plays the scripted conversation against the running stack.")
     talk = add("chat", chat, "Talks in the terminal, as a user of the running stack.")
     talk.add_argument("--user", required=True, help="who talks; created if new")
@@ -155,6 +187,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _wrong_settings(error: ValidationError) -> str:
+    """Each by the name of its environment variable, with what it holds unless that is a secret."""
+    settings = error.title == LocalStackConfig.__name__
+    reasons = []
+    for each in error.errors(include_url=False):
+        name = ".".join(map(str, each["loc"]))
+        variable = f"{ENV_PREFIX}{name.upper()}" if settings else name
+        value = "" if variable in SECRETS else f" (it is {each['input']!r})"
+        reasons.append(f"{variable}: {each['msg']}{value}")
+    return "; ".join(reasons)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -173,8 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nerror: {error.explain()}", file=sys.stderr)
         return 1
     except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        print(f"\nerror: {reasons}", file=sys.stderr)
+        print(f"\nerror: {_wrong_settings(error)}", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError, httpx.HTTPError) as error:
         print(f"\nerror: {error}", file=sys.stderr)

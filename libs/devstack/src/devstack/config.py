@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -11,22 +11,31 @@ STACKS_ROOT = ROOT / "stacks"
 STAGE = "local"
 REGION = "us-east-1"
 
+ENV_PREFIX = "CHAT_"
+
 
 class LocalStackConfig(BaseSettings):
-    """Read from `CHAT_PORT`, `CHAT_MODEL_URL`, `CHAT_MODEL` and `CHAT_LOCAL_DIR`.
+    """Read from the environment: each field by its name in capitals, after `CHAT_`.
 
     Attributes:
         port: the emulator's; the demo model takes the next one, or any that is free.
         model_url: an OpenAI-compatible base URL; absent: the demo model, by Bedrock's protocol.
         model: the name of that server's model.
+        model_key: that server's key; absent: it needs none.
+        allowed_origins: comma list of browsers' origins that may call the stack, as the templates'
+            parameter of that name.
         local_dir: holds state, logs and outputs; a second directory is a second stack.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CHAT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     port: int = Field(default=4566, ge=1, le=65_535)
     model_url: str | None = None
     model: str | None = None
+    model_key: SecretStr | None = None
+    allowed_origins: str = ""
     local_dir: Path = ROOT / ".local"
 
     @property

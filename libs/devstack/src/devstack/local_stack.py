@@ -1,28 +1,52 @@
 """Brings the local stack up and takes it down again."""
 
 import contextlib
+import os
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devstack import connections, emulator, warm_up
+from devstack import connections, emulator
 from devstack.aws import AwsClients
+from devstack.commands import poe
 from devstack.config import REGION, ROOT, STAGE, LocalStackConfig
 from devstack.emulator import Emulator
 from devstack.errors import DevstackError
 from devstack.locks import exclusive
+from devstack.model_key import ModelKey
+from devstack.model_probe import ModelProbe, check_settings
 from devstack.model_server import ModelServer
 from devstack.outputs import Outputs
 from devstack.processes import ProcessTable, end_own_session_children
 from devstack.progress import Progress
-from devstack.stacks import DEPLOY_ORDER, Stack, StackName, published
+from devstack.stacks import (
+    DEPLOY_ORDER,
+    Stack,
+    StackName,
+    StackState,
+    Surroundings,
+    describe,
+    published,
+)
 from devstack.users import DEMO_USERS, Users
+from devstack.warm_up import WarmUp
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
 
 BUILD_LOCK = ROOT / ".local" / "build.lock"
 """All local stacks build in the same folders."""
+
+_STATES: Final[Mapping[StackState, str]] = {
+    "deployed": "deployed",
+    "out of date": "deployed, but of other files or settings than these",
+    "missing": "missing",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,7 @@ class LocalStack:
         self._emulator = Emulator(config, self._processes)
         self._model = ModelServer(config, self._processes)
         self._clients = AwsClients(config.endpoint)
+        self._model_key = ModelKey(config, self._clients)
 
     def up(self) -> Outputs:
         """Starts what does not run, deploys what changed, and returns when it serves.
@@ -53,26 +78,21 @@ class LocalStack:
         started = time.monotonic()
         with exclusive(self.config.local_dir / "lock", self._progress):
             self._check_port()
+            self._check_model()
             with (
                 exclusive(BUILD_LOCK, self._progress),
-                ThreadPoolExecutor(len(DEPLOY_ORDER)) as pool,
+                ThreadPoolExecutor(os.cpu_count() or len(DEPLOY_ORDER)) as pool,
             ):
                 stacks = [Stack(name, self.config) for name in DEPLOY_ORDER]
                 builds = {stack.name: pool.submit(self._build, stack) for stack in stacks}
                 try:
                     started_anew = self._start_processes()
-                    deployed = self._deploy(stacks, builds)
+                    self._deploy(stacks, builds, is_cold=started_anew)
                 except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
                     end_own_session_children()
                     raise
             outputs = self._write_outputs()
-            users = self.users(outputs)
-            with self._progress.step("Users " + " and ".join(DEMO_USERS)):
-                for user in DEMO_USERS:
-                    users.ensure(user)
-            if deployed or started_anew:
-                with self._progress.step("Warm-up of every function"):
-                    warm_up.run(self._clients, outputs, users)
         self._progress.note(f"Up after {time.monotonic() - started:.1f} s")
         return outputs
 
@@ -90,7 +110,8 @@ class LocalStack:
     def down(self) -> None:
         """Ends everything; state stays for the next `up`."""
         with exclusive(self.config.local_dir / "lock", self._progress):
-            self._stop()
+            if not self._stop():
+                self._progress.note("Nothing was running.")
 
     def reset(self) -> None:
         """Ends everything and forgets every channel, user and stack."""
@@ -118,13 +139,19 @@ class LocalStack:
         ]
         if serving:
             cloudformation = self._clients.cloudformation()
+            surroundings = self._surroundings()
             for name in DEPLOY_ORDER:
-                current = Stack(name, self.config).is_deployed(cloudformation)
-                lines.append(f"{name:<11} {'deployed' if current else 'missing or out of date'}")
+                state = Stack(name, self.config).state(cloudformation, surroundings)
+                lines.append(f"{name:<11} {_STATES[state]}")
+            lines.append(f"model       {self._deployed_model(cloudformation)}")
         up = serving and self.config.outputs_file.exists()
         if up:
             outputs = Outputs.read(self.config.outputs_file)
-            lines += [f"REST        {outputs.rest_url}", f"WebSocket   {outputs.websocket_url}"]
+            lines += [
+                f"Web client  {outputs.web_client_url}",
+                f"REST        {outputs.rest_url}",
+                f"WebSocket   {outputs.websocket_url}",
+            ]
         return Status(lines=tuple(lines), up=up)
 
     def outputs(self) -> Outputs:
@@ -134,11 +161,23 @@ class LocalStack:
             DevstackError: it is not up.
         """
         if self._emulator.running() is None or not self.config.outputs_file.exists():
-            raise DevstackError("The local stack is not up: `uv run poe up`.")
+            raise DevstackError(f"The local stack is not up: `{poe('up')}`.")
         return Outputs.read(self.config.outputs_file)
 
     def users(self, outputs: Outputs) -> Users:
-        return Users(self._clients, outputs, self.config.state_dir / "password")
+        return self._users_of(outputs.issuer, outputs.audience)
+
+    def _users_of(self, issuer: str, client_id: str) -> Users:
+        return Users(
+            self._clients,
+            issuer=issuer,
+            client_id=client_id,
+            password_file=self.config.state_dir / "password",
+        )
+
+    def is_running(self) -> bool:
+        """Whether its emulator runs, whoever started it."""
+        return self._emulator.running() is not None
 
     def workers_of(self, function: str) -> list[psutil.Process]:
         """The emulator's processes that run a function, by its member's name."""
@@ -165,9 +204,32 @@ class LocalStack:
             self._emulator.require_free_port()
         elif record.port != self.config.port:
             raise DevstackError(
-                f"This stack already runs on port {record.port}: "
-                "`uv run poe down` first, or leave CHAT_PORT as it was."
+                f"This stack already runs on port {record.port}: `{poe('down')}` first, leave "
+                "CHAT_PORT as it was, or give the second one a folder of its own (CHAT_LOCAL_DIR)."
             )
+
+    def _check_model(self) -> None:
+        """Before anything is built, too."""
+        check_settings(self.config)
+        if self.config.model_url is None:
+            return
+        with self._progress.step(f"Question to the model {self.config.model or ''}".rstrip()):
+            note = ModelProbe(self.config).ask()
+        if note is not None:
+            self._progress.note(note)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(published(self._clients), self._model_key.arn())
+
+    def _deployed_model(self, cloudformation: "CloudFormationClient") -> str:
+        """As the workers were deployed, whatever this shell's variables say."""
+        stack = describe(cloudformation, Stack("workers", self.config).stack_name)
+        given = stack.get("Parameters", []) if stack is not None else []
+        values = {each["ParameterKey"]: each.get("ParameterValue", "") for each in given}
+        name = values.get("AllowedModels", "none")
+        if values.get("ModelProvider") == "openai":
+            return f"{name} at {values.get('ModelUrl')}"
+        return f"{name} (the demo model)"
 
     def _start_processes(self) -> bool:
         """Whether the emulator was started; the demo model is first, its port is told to it."""
@@ -189,21 +251,60 @@ class LocalStack:
             with self._progress.step(f"Build {stack.name}"):
                 stack.build()
 
-    def _deploy(self, stacks: list[Stack], builds: dict[StackName, Future[None]]) -> bool:
+    def _deploy(
+        self, stacks: list[Stack], builds: dict[StackName, Future[None]], *, is_cold: bool
+    ) -> None:
+        """Deploys what changed; each stack's functions are warmed while the next is deployed.
+
+        Args:
+            stacks: all of them, each after those that it reads from.
+            builds: each stack's build, under way or done.
+            is_cold: no function has a worker yet.
+        """
         cloudformation = self._clients.cloudformation()
-        changed = False
+        warming = WarmUp(self._clients, self._current_users)
+        has_new_key = self._deploy_model_key()
+        is_first = True
         for stack in stacks:
             builds[stack.name].result()
-            if stack.is_deployed(cloudformation):
-                continue
-            with self._progress.step(f"Deploy {stack.name}"):
-                try:
-                    stack.deploy()
-                except DevstackError:
-                    self._explain_dead_emulator()
-                    raise
-            changed = True
-        return changed
+            surroundings = self._surroundings()
+            is_current = stack.state(cloudformation, surroundings) == "deployed"
+            if not is_current:
+                with self._progress.step(f"Deploy {stack.name}"):
+                    try:
+                        stack.deploy(surroundings)
+                    except DevstackError:
+                        self._explain_dead_emulator()
+                        raise
+            if is_first:
+                self._ensure_demo_users()
+                is_first = False
+            if not is_current or is_cold:
+                warming.start(stack.name)
+        if has_new_key:
+            # They have read the key before, and keep it.
+            for worker in self.workers_of("workers_agent"):
+                worker.terminate()
+        if warming.is_at_work:
+            with self._progress.step("Warm-up of every function"):
+                warming.finish()
+
+    def _deploy_model_key(self) -> bool:
+        if self.config.model_key is None:
+            return False
+        with self._progress.step("Key of the model server"):
+            return self._model_key.deploy()
+
+    def _ensure_demo_users(self) -> None:
+        users = self._current_users()
+        with self._progress.step("Users " + " and ".join(DEMO_USERS)):
+            for user in DEMO_USERS:
+                users.ensure(user)
+
+    def _current_users(self) -> Users:
+        """Of the pool that the data stack publishes."""
+        names = published(self._clients)
+        return self._users_of(names["data/jwt-issuer"], names["data/jwt-audience"])
 
     def _explain_dead_emulator(self) -> None:
         if self._emulator.running() is None:
@@ -227,8 +328,10 @@ class LocalStack:
         outputs.write(self.config.outputs_file)
         return outputs
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """Says whether anything ran."""
         running = self._emulator.running()
+        model = self._model.running()
         if running is not None:
             with self._progress.step("Open WebSockets closed"):
                 self._close_connections()
@@ -240,10 +343,11 @@ class LocalStack:
                     "The emulator did not end in time and was killed: "
                     "what happened since its start is lost."
                 )
-        if self._model.running() is not None:
+        if model is not None:
             with self._progress.step("Demo model ended"):
                 self._model.stop()
         self.config.outputs_file.unlink(missing_ok=True)
+        return running is not None or model is not None
 
     def _close_connections(self) -> None:
         """An open WebSocket keeps the emulator from ending cleanly, which is what saves its state."""

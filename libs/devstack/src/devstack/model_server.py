@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from devstack.aws import SECRETS
 from devstack.config import LocalStackConfig
 from devstack.errors import DevstackError
 from devstack.processes import ProcessRecord, ProcessTable, end, free_port, start_background
@@ -39,7 +40,7 @@ class ModelServer:
         port = last.port if last is not None else free_port(self._config.port + 1)
         record = start_background(
             [sys.executable, "-m", "devstack.demo_model", "--port", str(port)],
-            environment=os.environ,
+            environment={name: each for name, each in os.environ.items() if name not in SECRETS},
             log=self.log,
             port=port,
         )

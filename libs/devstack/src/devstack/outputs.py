@@ -18,6 +18,10 @@ class Outputs(BaseModel):
     audience: str
     jwks_url: str
 
+    @property
+    def web_client_url(self) -> str:
+        return f"{self.rest_url}/"
+
     def write(self, file: Path) -> None:
         """In one step: a reader sees the old file or the new one."""
         file.parent.mkdir(parents=True, exist_ok=True)

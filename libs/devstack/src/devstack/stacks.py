@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,8 +22,10 @@ from devstack.errors import DevstackError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 type StackName = Literal["data", "websocket", "workers", "rest"]
+type StackState = Literal["deployed", "out of date", "missing"]
 
 DEPLOY_ORDER: tuple[StackName, ...] = ("data", "websocket", "workers", "rest")
 """Each reads what those before it publish."""
@@ -62,7 +65,21 @@ def parameter_defaults(template: Path) -> dict[str, str]:
     }
 
 
-def local_parameters(config: LocalStackConfig) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a stack's deployment depends on besides its files and the settings.
+
+    Attributes:
+        published: what the stacks publish in SSM, by `{stack}/{name}`: a stack is deployed again
+            when a value that it reads has changed.
+        model_key_arn: of the secret that holds the model server's key; empty: it needs none.
+    """
+
+    published: Mapping[str, str] = field(default_factory=dict)
+    model_key_arn: str = ""
+
+
+def local_parameters(config: LocalStackConfig, *, model_key_arn: str = "") -> dict[str, str]:
     """What differs from AWS, of every stack; a stack takes those that its template declares."""
     machine = platform.machine().lower()
     parameters = {
@@ -76,9 +93,14 @@ def local_parameters(config: LocalStackConfig) -> dict[str, str]:
         "Traced": "false",
         "AllowTokenInQuery": "true",
         "PostRate": "0",
+        "AllowedOrigins": config.allowed_origins,
     }
     if config.model_url is not None:
-        parameters |= {"ModelProvider": "openai", "ModelUrl": config.model_url.rstrip("/")}
+        parameters |= {
+            "ModelProvider": "openai",
+            "ModelUrl": config.model_url.rstrip("/"),
+            "ModelApiKeySecretArn": model_key_arn,
+        }
     parameters["AllowedModels"] = config.model or MODEL_ID
     return parameters
 
@@ -102,9 +124,9 @@ class Stack:
     def _build_marker(self) -> Path:
         return self.directory / BUILD_MARKER
 
-    def parameters(self) -> dict[str, str]:
+    def parameters(self, surroundings: Surroundings) -> dict[str, str]:
         """Every parameter: one that is left out would keep the value it had."""
-        overrides = local_parameters(self._config)
+        overrides = local_parameters(self._config, model_key_arn=surroundings.model_key_arn)
         return {
             name: overrides.get(name, default)
             for name, default in parameter_defaults(self.template).items()
@@ -122,77 +144,53 @@ class Stack:
             DevstackError: it failed.
         """
         self._build_marker.unlink(missing_ok=True)
-        self._sam("build", ["build", "--build-in-source", "--parallel"], BUILD_SECONDS)
+        self._sam(["build", "--build-in-source", "--parallel"], BUILD_SECONDS)
         self._build_marker.write_text(self._sources_digest)
 
-    def is_deployed(self, cloudformation: "CloudFormationClient") -> bool:
-        """Whether the emulator has this stack, from these files and parameters."""
-        try:
-            (stack,) = cloudformation.describe_stacks(StackName=self.stack_name)["Stacks"]
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "ValidationError":
-                return False
-            raise
-        tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
-        return stack["StackStatus"] in DEPLOYED and tags.get(INPUTS_TAG) == self._deploy_digest()
+    def state(
+        self, cloudformation: "CloudFormationClient", surroundings: Surroundings
+    ) -> StackState:
+        """What the emulator has of this stack."""
+        deployed = describe(cloudformation, self.stack_name)
+        if deployed is None or deployed["StackStatus"] not in DEPLOYED:
+            return "missing"
+        tags = {tag["Key"]: tag["Value"] for tag in deployed.get("Tags", [])}
+        current = tags.get(INPUTS_TAG) == self._deploy_digest(surroundings)
+        return "deployed" if current else "out of date"
 
-    def deploy(self) -> None:
+    def deploy(self, surroundings: Surroundings) -> None:
         """`sam deploy` of what was built.
 
         Raises:
             DevstackError: it failed.
         """
         # In JSON's quotes: `sam` takes an empty value in no other form.
-        overrides = [f"{name}={json.dumps(value)}" for name, value in self.parameters().items()]
+        parameters = self.parameters(surroundings)
+        overrides = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
+        digest = self._deploy_digest(surroundings)
         self._sam(
-            "deploy",
             [
-                "deploy",
-                "--stack-name",
-                self.stack_name,
-                "--region",
-                REGION,
-                "--resolve-s3",
-                "--capabilities",
-                "CAPABILITY_IAM",
-                "CAPABILITY_NAMED_IAM",
-                "CAPABILITY_AUTO_EXPAND",
-                "--no-confirm-changeset",
-                "--no-fail-on-empty-changeset",
-                "--no-progressbar",
+                *deploy_arguments(self.stack_name),
                 "--tags",
-                f"{INPUTS_TAG}={self._deploy_digest()}",
+                f"{INPUTS_TAG}={digest}",
                 "--parameter-overrides",
                 *overrides,
             ],
             DEPLOY_SECONDS,
         )
 
-    def _sam(self, verb: str, arguments: list[str], seconds: int) -> None:
-        log = self._config.logs_dir / f"{verb}-{self.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        settings = environment(self._config.endpoint) | {"CHAT_PLATFORM": "native", "UV": uv()}
-        with log.open("wb") as output:
-            try:
-                finished = subprocess.run(
-                    [SAM, *arguments],
-                    cwd=self.directory,
-                    env=settings,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    timeout=seconds,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired as error:
-                raise DevstackError(
-                    f"`sam {verb}` of {self.name} did not end within {seconds} s.", log=log
-                ) from error
-        if finished.returncode != 0:
-            raise DevstackError(f"`sam {verb}` of {self.name} failed.", log=log)
+    def _sam(self, arguments: list[str], seconds: int) -> None:
+        run_sam(self._config, self.name, arguments, directory=self.directory, seconds=seconds)
 
-    def _deploy_digest(self) -> str:
-        return _digest_of({"sources": self._sources_digest, **self.parameters()})
+    def _deploy_digest(self, surroundings: Surroundings) -> str:
+        parameters = self.parameters(surroundings)
+        prefix = published_prefix(STAGE)
+        read = {
+            f"read:{name}": surroundings.published.get(value.removeprefix(prefix), "")
+            for name, value in parameters.items()
+            if value.startswith(prefix)
+        }
+        return _digest_of({"sources": self._sources_digest, **parameters, **read})
 
     def _digest_sources(self) -> str:
         """Of the layer too, for every stack: a function takes a new layer when it is deployed."""
@@ -215,6 +213,72 @@ class Stack:
         )
 
 
+def deploy_arguments(stack_name: str) -> list[str]:
+    """Of `sam`, for any stack of the local stage."""
+    return [
+        "deploy",
+        "--stack-name",
+        stack_name,
+        "--region",
+        REGION,
+        "--resolve-s3",
+        "--capabilities",
+        "CAPABILITY_IAM",
+        "CAPABILITY_NAMED_IAM",
+        "CAPABILITY_AUTO_EXPAND",
+        "--no-confirm-changeset",
+        "--no-fail-on-empty-changeset",
+        "--no-progressbar",
+    ]
+
+
+def run_sam(
+    config: LocalStackConfig, name: str, arguments: list[str], *, directory: Path, seconds: int
+) -> None:
+    """Runs `sam` in a directory, for the local stage.
+
+    Raises:
+        DevstackError: it failed, or took too long; its log is named.
+    """
+    verb = arguments[0]
+    log = config.logs_dir / f"{verb}-{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    settings = environment(config.endpoint) | {
+        "CHAT_PLATFORM": "native",
+        "CHAT_PYTHON": sys.executable,
+        "UV": uv(),
+    }
+    with log.open("wb") as output:
+        try:
+            finished = subprocess.run(
+                [SAM, *arguments],
+                cwd=directory,
+                env=settings,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DevstackError(
+                f"`sam {verb}` of {name} did not end within {seconds} s.", log=log
+            ) from error
+    if finished.returncode != 0:
+        raise DevstackError(f"`sam {verb}` of {name} failed.", log=log)
+
+
+def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef | None":
+    """The stack as CloudFormation knows it; None where there is none."""
+    try:
+        (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "ValidationError":
+            return None
+        raise
+    return stack
+
+
 def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
@@ -229,9 +293,13 @@ def _digest_of(parts: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def published(clients: AwsClients) -> dict[str, str]:
-    """What the stacks publish in SSM, by `{stack}/{name}`."""
-    prefix = f"/chat/{STAGE}/"
+def published_prefix(stage: str) -> str:
+    return f"/chat/{stage}/"
+
+
+def published(clients: AwsClients, stage: str = STAGE) -> dict[str, str]:
+    """What a stage's stacks publish in SSM, by `{stack}/{name}`."""
+    prefix = published_prefix(stage)
     pages = (
         clients.ssm().get_paginator("get_parameters_by_path").paginate(Path=prefix, Recursive=True)
     )

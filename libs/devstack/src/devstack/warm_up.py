@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Final
 
 import httpx
 from websockets.sync.client import connect
@@ -10,64 +12,99 @@ from websockets.sync.client import connect
 from devstack.aws import AwsClients
 from devstack.config import STAGE
 from devstack.errors import DevstackError
-from devstack.outputs import Outputs
+from devstack.stacks import StackName, published
 from devstack.users import DEMO_USERS, Users
 
-SECONDS = 90.0
-AGENTS = 3
+SECONDS: Final = 90.0
+AGENTS: Final = 3
 """Workers of the agent: each takes ten questions of the queue, and a cold one takes seconds."""
 
-EMPTY_BATCH = json.dumps({"Records": []}).encode()
+AT_ONCE: Final = 8
+EMPTY_BATCH: Final = json.dumps({"Records": []}).encode()
 
 
-def run(clients: AwsClients, outputs: Outputs, users: Users) -> None:
-    """Leaves no data behind: reads, a frame that is refused, batches without a record.
+class WarmUp:
+    """Warms the functions of one stack while the next is deployed, which mostly waits.
 
-    Raises:
-        DevstackError: a function does not answer as it should.
+    It leaves no data behind: reads, a frame that is refused, batches without a record.
     """
-    token = users.token(DEMO_USERS[0])
 
-    def rest() -> None:
-        answer = httpx.get(
-            f"{outputs.rest_url}/v1/me",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=SECONDS,
-        )
+    def __init__(self, clients: AwsClients, users: Callable[[], Users]) -> None:
+        self._clients = clients
+        self._users = users
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        self._running: list[Future[None]] = []
+
+    def start(self, stack: StackName) -> None:
+        """Begins with the functions of a stack that was deployed."""
+        match stack:
+            case "data":
+                pass
+            case "websocket":
+                self._begin(self._websocket)
+            case "workers":
+                self._begin(self._workers)
+            case "rest":
+                self._begin(self._rest)
+
+    @property
+    def is_at_work(self) -> bool:
+        return bool(self._running)
+
+    def finish(self) -> None:
+        """Waits until all that was begun is done.
+
+        Raises:
+            DevstackError: a function does not answer as it should.
+        """
+        # A task may begin others, at its end at the latest.
+        for running in iter(self._next, None):
+            running.result()
+        self._pool.shutdown()
+
+    def _next(self) -> Future[None] | None:
+        return self._running.pop() if self._running else None
+
+    def _begin(self, task: Callable[[], None]) -> None:
+        self._running.append(self._pool.submit(task))
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._users().token(DEMO_USERS[0])}"}
+
+    def _rest(self) -> None:
+        url = published(self._clients)["rest/url"].rstrip("/")
+        answer = httpx.get(f"{url}/v1/me", headers=self._authorization(), timeout=SECONDS)
         if answer.status_code != httpx.codes.OK:
             raise DevstackError(f"GET /v1/me answers {answer.status_code}: {answer.text}")
 
-    def websocket() -> None:
-        frames = [{"action": "ping"}, {"action": "sendmessage"}]
+    def _websocket(self) -> None:
         with connect(
-            outputs.websocket_url,
-            additional_headers={"Authorization": f"Bearer {token}"},
+            published(self._clients)["websocket/url"],
+            additional_headers=self._authorization(),
             open_timeout=SECONDS,
         ) as connection:
-            for frame in frames:
+            for frame in ({"action": "ping"}, {"action": "sendmessage"}):
                 connection.send(json.dumps(frame))
                 answer = json.loads(connection.recv(timeout=SECONDS))
                 if answer.get("type") not in {"pong", "error"}:
                     raise DevstackError(f"{frame['action']} is answered by {answer}")
 
-    def worker(function: str) -> Callable[[], None]:
-        def invoke() -> None:
-            answer = clients.functions().invoke(FunctionName=function, Payload=EMPTY_BATCH)
-            if "FunctionError" in answer:
-                raise DevstackError(
-                    f"{function} fails on an empty batch: {answer['Payload'].read().decode()}"
-                )
-
-        return invoke
-
-    stack = clients.cloudformation().describe_stack_resources(StackName=f"chat-{STAGE}-workers")
-    functions = [
-        resource["PhysicalResourceId"]
-        for resource in stack["StackResources"]
-        if resource["ResourceType"] == "AWS::Lambda::Function"
-    ]
-    with ThreadPoolExecutor() as pool:
+    def _workers(self) -> None:
+        stack = self._clients.cloudformation().describe_stack_resources(
+            StackName=f"chat-{STAGE}-workers"
+        )
+        functions = [
+            resource["PhysicalResourceId"]
+            for resource in stack["StackResources"]
+            if resource["ResourceType"] == "AWS::Lambda::Function"
+        ]
         agents = [name for name in functions if name.endswith("-workers_agent")] * (AGENTS - 1)
-        tasks = [rest, websocket, *(worker(name) for name in [*functions, *agents])]
-        for future in [pool.submit(task) for task in tasks]:
-            future.result()
+        for name in [*functions, *agents]:
+            self._begin(partial(self._invoke, name))
+
+    def _invoke(self, function: str) -> None:
+        answer = self._clients.functions().invoke(FunctionName=function, Payload=EMPTY_BATCH)
+        if "FunctionError" in answer:
+            raise DevstackError(
+                f"{function} fails on an empty batch: {answer['Payload'].read().decode()}"
+            )
