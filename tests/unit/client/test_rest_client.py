@@ -1,5 +1,6 @@
 """The REST clients: what is asked, what is tried again, what is raised."""
 
+import base64
 import contextlib
 import inspect
 import json
@@ -48,6 +49,12 @@ EVENT = {
     "sender": {"id": "alice", "kind": "user"},
     "data": {"text": "hello"},
 }
+
+FAR = 4_000_000_000
+STALE, FRESH = (
+    f"e30.{base64.urlsafe_b64encode(json.dumps({'exp': FAR + n}).encode()).decode()}.x"
+    for n in (0, 1)
+)
 
 type Answer = httpx.Response | Exception
 
@@ -281,22 +288,27 @@ def test_what_may_have_happened_is_not_asked_twice_where_that_counts(
 def test_what_is_gone_at_the_second_try_was_removed_by_the_first() -> None:
     Server(httpx.ReadTimeout("slow"), refused(404)).client().delete_channel("room")
 
-    with pytest.raises(ChatError):
-        Server(refused(404)).client().delete_channel("room")
+    for refusals in ([refused(404)], [refused(503), refused(404)], [refused(401), refused(404)]):
+        with pytest.raises(ChatError):
+            Server(*refusals).client(lambda: "a token").delete_channel("room")
 
 
 def test_a_refused_token_is_renewed_once() -> None:
-    tokens = iter(["stale", "fresh"])
-    server = Server(refused(401), ok(HEALTH | {"userId": "alice"}))
+    tokens = iter([STALE, FRESH])
+    server = Server(refused(503), refused(401), refused(429), ok({"userId": "alice"}))
 
     server.client(lambda: next(tokens)).get_me()
 
     assert [request.headers["Authorization"] for request in server.requests] == [
-        "Bearer stale",
-        "Bearer fresh",
+        f"Bearer {STALE}",
+        f"Bearer {STALE}",
+        f"Bearer {FRESH}",
+        f"Bearer {FRESH}",
     ]
     with pytest.raises(ChatError):
         Server(refused(401)).client("fixed").get_me()
+    with pytest.raises(ChatError):
+        Server(refused(401), refused(401)).client(lambda: "refused").get_me()
 
 
 def test_a_token_callable_that_fails_is_a_chat_error() -> None:

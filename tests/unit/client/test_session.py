@@ -618,6 +618,33 @@ async def test_a_refused_token_is_renewed_where_that_is_possible(
     ]
 
 
+async def test_a_connection_that_outlived_its_token_is_left_for_another(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    chat.refusals["subscribe"] = [problem(401)]
+    async with new_session() as session:
+        await session.subscribe("room")
+        chat.append()
+
+        assert await take(session.events("room"), 1) == [1]
+    assert len([r for r in chat.requests if r.url.path == "/v1/tickets"]) == 2
+
+
+async def test_a_call_that_waits_when_the_session_closes_is_told_so(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    chat.silent = True
+    async with new_session() as session:
+        subscribing = asyncio.create_task(session.subscribe("room"))
+        sending = asyncio.create_task(session.send("room", "hello"))
+        await until(chat, "subscribe")
+        await until(chat, "sendmessage")
+
+    for waiting in (subscribing, sending):
+        with pytest.raises(SessionClosedError):
+            await waiting
+
+
 async def test_a_token_is_renewed_before_it_expires(
     chat: FakeChat, new_session: NewSession
 ) -> None:

@@ -25,6 +25,9 @@ MAX_FRAME_BYTES: Final = 32_768
 """Of a client's frame; API Gateway closes the connection above."""
 
 
+UNAUTHENTICATED: Final = 401
+
+
 class ConnectionLostError(ChatError):
     """The connection ended, or is as good as ended; whether a frame arrived is not known."""
 
@@ -86,6 +89,10 @@ class Connection:
             self._waiting.pop(request_id, None)
             answer.cancel()
         if isinstance(frame, ErrorFrame):
+            if frame.error.status == UNAUTHENTICATED and action != "authenticate":
+                # The connection outlived its token. The next one shows whether there is another.
+                self._socket.transport.abort()
+                raise ConnectionLostError("The connection's token has expired.")
             raise ChatError.of(frame.error)
         return frame
 

@@ -34,7 +34,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Ask now; `fresh_token` because the last one was refused."""
+    """Ask now; with a `fresh_token`, because one was refused."""
 
     fresh_token: bool = False
 
@@ -57,22 +57,25 @@ def exchange[T](operation: Operation[T], retries: Retries, *, renewable: bool) -
         UnreachableError: no answer, and none may be waited for.
     """
     failures = 0
-    fresh = False
+    renew = renewed = False
+    may_have_happened = False
     while True:
-        answer = yield Send(fresh_token=fresh)
-        fresh = False
-        if isinstance(answer, httpx.Response) and answer.is_success:
-            return _read(operation, answer)
+        answer = yield Send(fresh_token=renew)
+        renew = False
         if answer is None:
             raise ProtocolError("A Send was not answered.")
-        failures += 1
         if isinstance(answer, httpx.Response):
             status = answer.status_code
-            if status == httpx.codes.NOT_FOUND and operation.gone_is_done and failures > 1:
+            gone = status == httpx.codes.NOT_FOUND and operation.gone_is_done
+            if answer.is_success or (gone and may_have_happened):
                 return _read(operation, answer)
-            if status == httpx.codes.UNAUTHORIZED and renewable and failures == 1:
-                fresh = True
+            if status == httpx.codes.UNAUTHORIZED and renewable and not renewed:
+                renew = renewed = True
                 continue
+        failures += 1
+        may_have_happened |= not (
+            isinstance(answer, httpx.Response) and answer.status_code in UNWRITTEN
+        )
         pause = _pause(operation, answer, failures, retries)
         if pause is None:
             raise _error(operation, answer)

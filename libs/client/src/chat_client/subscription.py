@@ -6,7 +6,7 @@ from typing import Final
 from weakref import WeakSet
 
 from chat_client.channel_log import ChannelLog
-from chat_client.errors import SlowConsumerError, UnsubscribedError
+from chat_client.errors import SessionClosedError, SlowConsumerError, UnsubscribedError
 from chat_client.frames import (
     ChannelFrame,
     DeltaFrame,
@@ -143,7 +143,7 @@ class Subscription:
         self._end_all(self._presence, error)
         self._end_all(self._reads, error)
         if not self.ready.done():
-            self.ready.set_exception(error or asyncio.CancelledError())
+            self.ready.set_exception(error or SessionClosedError("The subscription was ended."))
             self.ready.exception()  # nobody may be waiting: no warning then
         self.wake.set()
 
