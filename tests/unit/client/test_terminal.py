@@ -110,6 +110,14 @@ async def test_what_one_writes_stands_there_at_once_and_once(
         assert [event["data"]["text"] for event in chat.channel().events] == ["hello"]
 
 
+async def test_enter_sends_and_ctrl_j_begins_a_line(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    async with terminal(chat, new_session) as played:
+        await played.pilot.press("a", "ctrl+j", "b", "shift+enter", "c", "enter")
+        await played.until(lambda: played.texts() == ["a\nb\nc"])
+
+
 async def test_what_was_refused_may_be_written_again(
     chat: FakeChat, new_session: NewSession
 ) -> None:

@@ -190,7 +190,6 @@ class Composer(TextArea):
     """Where one writes: Enter sends, Ctrl+J or Shift+Enter begins a line."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+j,shift+enter", "line", "New line", show=False),
         Binding("up", "leave_up", "Messages", show=False),
         Binding("escape", "give_up", "Give up", show=False),
     ]
@@ -215,17 +214,18 @@ class Composer(TextArea):
         self.tab_behavior = "focus"
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
+        # Here and not by bindings: these come after the keys that follow in one burst.
+        if event.key in {"enter", "ctrl+j", "shift+enter"}:
             event.stop()
             event.prevent_default()
-            self.post_message(self.Sent(self.text))
+            if event.key == "enter":
+                self.post_message(self.Sent(self.text))
+            else:
+                self.insert("\n")
             return
         await super()._on_key(event)
         if event.is_printable:
             self.post_message(self.Typed())
-
-    def action_line(self) -> None:
-        self.insert("\n")
 
     def action_give_up(self) -> None:
         self.post_message(self.GivenUp())
