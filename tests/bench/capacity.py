@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tests.doubles.sizes import READ_UNIT_BYTES, WRITE_UNIT_BYTES, item_size
 
-from commons.dal import INDEX_ATTRIBUTES, INDEX_KEYS, TABLE_KEYS, Item, Table, deserialize
+from commons.dal import INDEX_ATTRIBUTES, INDEX_KEYS, TABLE_KEYS, Item, Table
+from commons.dal.serialisation import deserialize_stored
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -118,7 +119,7 @@ class CapacityMeter:
     def _read_units(self, operation: str, params: Params, answer: Mapping[str, object]) -> float:
         match operation:
             case "GetItem":
-                sizes = [item_size(deserialize(cast("Image", answer.get("Item", {}))))]
+                sizes = [item_size(deserialize_stored(cast("Image", answer.get("Item", {}))))]
                 return _read(sizes, consistent=bool(params.get("ConsistentRead")))
             case "BatchGetItem":
                 return _batch_read_units(params, answer)
@@ -145,7 +146,9 @@ class CapacityMeter:
             }
         kept["Limit"] = answer["ScannedCount"]
         query = cast("Callable[..., Mapping[str, object]]", self._plain.query)
-        return [deserialize(image) for image in cast("Sequence[Image]", query(**kept)["Items"])]
+        return [
+            deserialize_stored(image) for image in cast("Sequence[Image]", query(**kept)["Items"])
+        ]
 
     # -- writes
 
@@ -182,12 +185,12 @@ class CapacityMeter:
             },
             ConsistentRead=True,
         ).get("Item")
-        return None if stored is None else deserialize(stored)
+        return None if stored is None else deserialize_stored(stored)
 
     def _write_units(self, write: _Write) -> int:
         if write.verb == "Put":
             # Also of a refused one: that is what it asked for.
-            after: Item | None = deserialize(cast("Image", write.params["Item"]))
+            after: Item | None = deserialize_stored(cast("Image", write.params["Item"]))
         else:
             after = self._item(write.table, write.verb, write.params)
         size = max(_size(write.before), _size(after), 1)
@@ -234,7 +237,7 @@ def _batch_read_units(params: Params, answer: Mapping[str, object]) -> float:
     requests = cast("Mapping[str, Mapping[str, object]]", params["RequestItems"])
     found = cast("Mapping[str, Sequence[Image]]", answer["Responses"])
     for name, request in requests.items():
-        sizes = [item_size(deserialize(image)) for image in found.get(name, ())]
+        sizes = [item_size(deserialize_stored(image)) for image in found.get(name, ())]
         absent = len(cast("Sequence[object]", request["Keys"])) - len(sizes)
         units += _read([*sizes, *([0] * absent)], consistent=bool(request.get("ConsistentRead")))
     return units

@@ -225,11 +225,12 @@ def test_an_update_that_means_nothing_is_refused(storage: IRepository, update: U
 # -- delete
 
 
-def test_a_deletion_returns_what_was_there(storage: IRepository) -> None:
+def test_a_deletion_may_be_made_again(storage: IRepository) -> None:
     storage.put(Table.CHANNELS, channel(name="n"))
 
-    assert storage.delete(Table.CHANNELS, KEY) == channel(name="n")
-    assert storage.delete(Table.CHANNELS, KEY) is None
+    storage.delete(Table.CHANNELS, KEY)
+    storage.delete(Table.CHANNELS, KEY)
+
     assert storage.find(Table.CHANNELS, KEY) is None
 
 

@@ -53,14 +53,14 @@ def test_a_transaction_writes_everything_in_every_table(storage: IRepository) ->
 def test_a_transaction_with_one_false_condition_writes_nothing_and_gives_a_reason_for_each(
     storage: IRepository,
 ) -> None:
-    storage.put(Table.CHAT_EVENTS, {**EVENT, "write_id": "other"})
+    storage.put(Table.CHAT_EVENTS, {**EVENT, "writer": "other"})
     storage.put(Table.CHANNELS, {**META, "members": 2})
 
     with pytest.raises(TransactionCanceledError) as raised:
         storage.transact(
             [
                 PutWrite(Table.CHANNELS, {**MEMBER}),
-                PutWrite(Table.CHAT_EVENTS, {**EVENT, "write_id": "own"}, NotExists("channel_id")),
+                PutWrite(Table.CHAT_EVENTS, {**EVENT, "writer": "own"}, NotExists("channel_id")),
                 DeleteWrite(Table.CHANNELS, META, Compare("members", "=", 2)),
                 UpdateWrite(
                     Table.CONNECTIONS, SUBSCRIPTION, Update(set={"a": 1}), Exists("channel_id")
@@ -70,11 +70,11 @@ def test_a_transaction_with_one_false_condition_writes_nothing_and_gives_a_reaso
 
     assert raised.value.reasons == (
         CancellationReason("None"),
-        CancellationReason("ConditionalCheckFailed", {**EVENT, "write_id": "other"}),
+        CancellationReason("ConditionalCheckFailed", {**EVENT, "writer": "other"}),
         CancellationReason("None"),
         CancellationReason("ConditionalCheckFailed"),
     )
-    assert storage.get(Table.CHAT_EVENTS, EVENT) == {**EVENT, "write_id": "other"}
+    assert storage.get(Table.CHAT_EVENTS, EVENT) == {**EVENT, "writer": "other"}
     assert storage.get(Table.CHANNELS, META) == {**META, "members": 2}
     assert storage.find(Table.CHANNELS, MEMBER) is None
     assert storage.find(Table.CONNECTIONS, SUBSCRIPTION) is None

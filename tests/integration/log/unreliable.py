@@ -113,8 +113,8 @@ class UnreliableRepository:
             is_repeated_by_sdk=True,
         )
 
-    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> Item | None:
-        return self._call(
+    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> None:
+        self._call(
             lambda: self._inner.delete(table, key, condition=condition), is_repeated_by_sdk=True
         )
 

@@ -4,7 +4,7 @@ import pytest
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import Table, Update, Write
+from commons.dal import Item, Key, Table, Update, Write
 from commons.errors import ChannelNotFoundError, ConflictError
 from commons.records.connection import Connection, SubscriptionState
 from commons.services.connections import ConnectionEndedError, ConnectionsService
@@ -140,13 +140,32 @@ def test_a_forgotten_connection_leaves_nothing(
 def test_a_subscription_added_while_its_connection_is_forgotten_goes_too(
     repository: InMemoryRepository, connections: ConnectionsService, connection: Connection
 ) -> None:
-    class Racing(ConnectionsService):
-        def _erase_subscriptions(self, connection: Connection, channels: frozenset[str]) -> None:
-            if not channels:
-                connections.subscribe(connection, CHANNEL)
-            super()._erase_subscriptions(connection, channels)
+    class Racing(InMemoryRepository):
+        def find(self, table: Table, key: Key, *, consistent: bool = False) -> Item | None:
+            item = super().find(table, key, consistent=consistent)
+            connections.subscribe(connection, CHANNEL)
+            return item
 
-    Racing(repository).forget("c1")
+    ConnectionsService(Racing(repository.tables)).forget("c1")
+    assert traces(repository, "c1", "alice") == []
+    assert connections.subscriptions(CHANNEL, include_expired=True) == []
+
+
+def test_a_connection_that_is_being_erased_takes_no_subscription(
+    repository: InMemoryRepository, connections: ConnectionsService, connection: Connection
+) -> None:
+    refused: list[type[Exception]] = []
+
+    class Racing(InMemoryRepository):
+        def batch_delete(self, table: Table, keys: Sequence[Key]) -> None:
+            try:
+                connections.subscribe(connection, CHANNEL)
+            except ConnectionEndedError as error:
+                refused.append(type(error))
+            super().batch_delete(table, keys)
+
+    ConnectionsService(Racing(repository.tables)).forget("c1")
+    assert refused == [ConnectionEndedError]
     assert traces(repository, "c1", "alice") == []
     assert connections.subscriptions(CHANNEL, include_expired=True) == []
 
@@ -277,9 +296,7 @@ def test_only_who_removes_a_subscription_is_told_of_it(
                 others.extend(connections.remove_user(CHANNEL, "alice"))
             super().transact(writes)
 
-    overtaken = Overtaken()
-    overtaken.__dict__.update(repository.__dict__)
-    assert ConnectionsService(overtaken).remove_user(CHANNEL, "alice") == []
+    assert ConnectionsService(Overtaken(repository.tables)).remove_user(CHANNEL, "alice") == []
     assert others == ["c1"]
 
 

@@ -153,7 +153,7 @@ def test_a_write_that_met_a_transaction_is_tried_again(
         case "update_item":
             assert storage.update(Table.CHANNELS, KEY, Update(set={"a": 1})) == KEY
         case _:
-            assert storage.delete(Table.CHANNELS, KEY) == KEY
+            storage.delete(Table.CHANNELS, KEY)
 
     assert len(waits) == 1
 
@@ -261,8 +261,9 @@ def test_every_conditional_write_asks_for_the_item_that_is_there(
         {
             "TableName": "channels",
             "Item": ANY,
-            "ConditionExpression": "attribute_not_exists(#n0)",
-            "ExpressionAttributeNames": {"#n0": "pk"},
+            "ConditionExpression": "attribute_not_exists(#n0) AND NOT #n1 = :v0",
+            "ExpressionAttributeNames": {"#n0": "pk", "#n1": "put_id"},
+            "ExpressionAttributeValues": ANY,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         },
     )

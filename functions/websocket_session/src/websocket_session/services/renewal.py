@@ -15,6 +15,7 @@ from commons.dal import (
     Update,
     UpdateWrite,
     Write,
+    all_of,
 )
 from commons.dynamodb.exceptions import TransactionCanceledError
 from commons.errors import ConflictError, UnauthenticatedError
@@ -80,7 +81,11 @@ def _renewing(connection: Connection, caller: Caller) -> list[Write]:
     if caller.name is not None:
         identity["name"] = caller.name
     user_id, connection_id = connection.user_id, connection.connection_id
-    unchanged = Compare("channel_count", "=", len(connection.channels))
+    unchanged = all_of(
+        Compare("channel_count", "=", len(connection.channels)),
+        # Another end: it was renewed meanwhile, or is being erased.
+        Compare("expires_at", "=", connection.expires_at),
+    )
     writes = [
         _set(keys.connection_key(connection_id), lifetime | identity, unchanged),
         _set(keys.user_connection_key(user_id, connection_id), lifetime),

@@ -10,7 +10,7 @@ from botocore.parsers import ResponseParserError
 
 from commons.aws_errors import AWS_ERRORS, AwsError, error_code, storage_error
 from commons.dal.interface import Item
-from commons.dal.serialisation import deserialize
+from commons.dal.serialisation import deserialize_stored
 from commons.dynamodb.exceptions import (
     NO_REASON,
     CancellationReason,
@@ -61,7 +61,8 @@ class DynamoDBCalls:
         """What the operation answers.
 
         Raises:
-            ConditionFailedError: with the item that is there, where the call asked for it.
+            ConditionFailedError: with the item that is there, where the call asked for it; here
+                items still have their write ids.
             TransactionCanceledError: whatever the reasons are.
             StorageUnavailableError: it was not served; MetTransactionError and
                 TransactionInProgressError say that by another transaction.
@@ -124,4 +125,4 @@ def _reasons(error: ClientError) -> list[CancellationReason]:
 
 def _item_of(answer: Mapping[str, object]) -> Item | None:
     image = cast("Mapping[str, Mapping[str, object]] | None", answer.get("Item"))
-    return deserialize(image) if image else None
+    return deserialize_stored(image) if image else None

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING, Literal, TypedDict, final
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from commons.aws import dynamodb_client
@@ -16,7 +16,6 @@ from commons.dal.calls import DynamoDBCalls, MetTransactionError, TransactionInP
 from commons.dal.expressions import Expressions
 from commons.dal.interface import (
     Condition,
-    ConditionCheck,
     DeleteWrite,
     Item,
     Key,
@@ -31,6 +30,7 @@ from commons.dal.interface import (
 from commons.dal.serialisation import deserialize, deserialize_key, serialize_item
 from commons.dal.validation import (
     check_distinct,
+    check_item,
     check_transaction,
     check_update,
     is_empty_range,
@@ -38,10 +38,14 @@ from commons.dal.validation import (
     key_values,
     query_key,
 )
+from commons.dal.write_ids import new_write_id, without_write_ids, wrote
+from commons.dal.write_requests import put_request, transaction_item, update_request
 from commons.dynamodb.exceptions import (
     CONDITION_FAILED,
     CONFLICT,
     NO_REASON,
+    CancellationReason,
+    ConditionFailedError,
     ObjectNotFoundError,
     RepositoryError,
     StorageBusyError,
@@ -52,14 +56,12 @@ from commons.settings import TableSettings
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
-        AttributeValueTypeDef,
         BatchGetItemInputTypeDef,
         BatchGetItemOutputTypeDef,
         BatchWriteItemInputTypeDef,
         BatchWriteItemOutputTypeDef,
         QueryInputTypeDef,
         TransactWriteItemsInputTypeDef,
-        TransactWriteItemTypeDef,
         UniversalAttributeValueTypeDef,
         WriteRequestOutputTypeDef,
         WriteRequestTypeDef,
@@ -78,8 +80,8 @@ _MAX_DELAY_SECONDS = 0.5
 class DynamoDBRepository:
     """An IRepository over the deployed tables.
 
-    A conditional put that botocore repeats after a lost answer fails against its own write, so a
-    ConditionFailedError always carries the item that is there: a writer recognises its own.
+    A write that is repeated after its answer was lost succeeds without being made again (see
+    write_ids).
 
     Args:
         table_names: the deployed names; by default those of the environment (TableSettings).
@@ -139,45 +141,43 @@ class DynamoDBRepository:
 
     def put(self, table: Table, item: Item, *, condition: Condition | None = None) -> None:
         item_key_values(table, item)
-        conditional = _conditional(Expressions(), condition)
-        self._write(
-            lambda client: client.put_item(
-                TableName=self._name(table), Item=serialize_item(item), **conditional
-            )
-        )
+        check_item(item)
+        write_id = new_write_id()
+        request = put_request(self._name(table), PutWrite(table, item, condition), write_id)
+        try:
+            self._write(lambda client: client.put_item(**request))
+        except ConditionFailedError as error:
+            _own_item(error, write_id)
 
     def update(
         self, table: Table, key: Key, update: Update, *, condition: Condition | None = None
     ) -> Item:
         key_values(table, key)
         check_update(table, update)
-        expressions = Expressions()
-        changes = expressions.update(update)
-        conditional = _conditional(expressions, condition)
-        answer = self._write(
-            lambda client: client.update_item(
-                TableName=self._name(table),
-                Key=serialize_item(key),
-                ReturnValues="ALL_NEW",
-                UpdateExpression=changes,
-                **conditional,
+        write_id = new_write_id()
+        write = UpdateWrite(table, key, update, condition)
+        request = update_request(self._name(table), write, write_id)
+        try:
+            answer = self._write(
+                lambda client: client.update_item(**request, ReturnValues="ALL_NEW")
             )
-        )
+        except ConditionFailedError as error:
+            return _own_item(error, write_id)
         return deserialize(answer["Attributes"])
 
-    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> Item | None:
+    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> None:
+        image_key = serialize_item(key)
         key_values(table, key)
-        conditional = _conditional(Expressions(), condition)
-        answer = self._write(
-            lambda client: client.delete_item(
-                TableName=self._name(table),
-                Key=serialize_item(key),
-                ReturnValues="ALL_OLD",
-                **conditional,
-            )
-        )
-        image = answer.get("Attributes")
-        return deserialize(image) if image else None
+        if condition is None:
+            name = self._name(table)
+            self._write(lambda client: client.delete_item(TableName=name, Key=image_key))
+            return
+        # A deleted item remembers nothing. DynamoDB knows a repeated transaction by its token.
+        try:
+            self.transact([DeleteWrite(table, key, condition)])
+        except TransactionCanceledError as error:
+            (reason,) = error.reasons
+            raise ConditionFailedError(reason.item) from error
 
     def _write[Answer](self, operation: "Callable[[DynamoDBClient], Answer]") -> Answer:
         """Repeats a single write that met a transaction: nothing was written then."""
@@ -246,7 +246,8 @@ class DynamoDBRepository:
 
     def transact(self, writes: Sequence[Write]) -> None:
         check_transaction(writes)
-        items = [self._transact_item(write) for write in writes]
+        write_id = new_write_id()
+        items = [transaction_item(self._name(each.table), each, write_id) for each in writes]
         token = str(uuid4())
         for attempt in range(MAX_ATTEMPTS):
             self._back_off(attempt)
@@ -259,53 +260,15 @@ class DynamoDBRepository:
             except TransactionInProgressError:
                 continue
             except TransactionCanceledError as error:
+                if any(wrote(write_id, reason.item) for reason in error.reasons):
+                    # All of it was written, by an attempt whose answer was lost.
+                    return
                 _raise_unless_transient(error)
                 # Cancelled for good: the next attempt is another transaction.
                 token = str(uuid4())
             else:
                 return
         raise StorageBusyError("a transaction kept meeting others, or was throttled")
-
-    def _transact_item(self, write: Write) -> "TransactWriteItemTypeDef":
-        name = self._name(write.table)
-        expressions = Expressions()
-        match write:
-            case PutWrite():
-                return {
-                    "Put": {
-                        "TableName": name,
-                        "Item": serialize_item(write.item),
-                        **_conditional(expressions, write.condition),
-                    }
-                }
-            case UpdateWrite():
-                changes = expressions.update(write.update)
-                return {
-                    "Update": {
-                        "TableName": name,
-                        "Key": serialize_item(write.key),
-                        "UpdateExpression": changes,
-                        **_conditional(expressions, write.condition),
-                    }
-                }
-            case DeleteWrite():
-                return {
-                    "Delete": {
-                        "TableName": name,
-                        "Key": serialize_item(write.key),
-                        **_conditional(expressions, write.condition),
-                    }
-                }
-            case ConditionCheck():
-                return {
-                    "ConditionCheck": {
-                        "TableName": name,
-                        "Key": serialize_item(write.key),
-                        "ConditionExpression": expressions.condition(write.condition),
-                        **_placeholders(expressions),
-                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                    }
-                }
 
     def _name(self, table: Table) -> str:
         name = self._table_names.get(table)
@@ -339,41 +302,29 @@ def _next_attempt(attempt: int, *, headway: bool) -> int:
     return attempt + 1
 
 
-@final
-class _Conditional(TypedDict, total=False):
-    ConditionExpression: str
-    ReturnValuesOnConditionCheckFailure: Literal["ALL_OLD"]
-    ExpressionAttributeNames: "Mapping[str, str]"
-    ExpressionAttributeValues: "Mapping[str, AttributeValueTypeDef]"
+def _own_item(error: ConditionFailedError, write_id: str) -> Item:
+    """The item, where the refusal shows that this very write was made before.
 
-
-def _conditional(expressions: Expressions, condition: Condition | None) -> _Conditional:
-    """The last piece of a request: it brings the placeholders of all its expressions."""
-    if condition is None:
-        return _placeholders(expressions)
-    expression = expressions.condition(condition)
-    return {
-        "ConditionExpression": expression,
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        **_placeholders(expressions),
-    }
-
-
-def _placeholders(expressions: Expressions) -> _Conditional:
-    """DynamoDB refuses empty maps and placeholders that nothing uses."""
-    placeholders: _Conditional = {}
-    if expressions.names:
-        placeholders["ExpressionAttributeNames"] = expressions.names
-    if expressions.values:
-        placeholders["ExpressionAttributeValues"] = expressions.values
-    return placeholders
+    Raises:
+        ConditionFailedError: it was not; without write ids.
+    """
+    item = None if error.item is None else without_write_ids(error.item)
+    if item is None or not wrote(write_id, error.item):
+        raise ConditionFailedError(item) from error
+    return item
 
 
 def _raise_unless_transient(error: TransactionCanceledError) -> None:
     """Returns where only other transactions or throttling stood in the way."""
     codes = {reason.code for reason in error.reasons} - {NO_REASON}
     if CONDITION_FAILED in codes:
-        raise error
+        reasons = [
+            CancellationReason(
+                reason.code, None if reason.item is None else without_write_ids(reason.item)
+            )
+            for reason in error.reasons
+        ]
+        raise TransactionCanceledError(reasons) from error
     if not codes or not codes <= THROTTLING | {CONFLICT}:
         raise RepositoryError(
             f"DynamoDB refused the transaction: {', '.join(sorted(codes))}"

@@ -19,6 +19,7 @@ from commons.dal.interface import (
     Update,
 )
 from commons.dal.serialisation import serialize
+from commons.dal.write_ids import EARLIER_UPDATE_ID, PUT_ID, UPDATE_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -54,7 +55,29 @@ class Expressions:
             raise ValueError("a combination of no conditions means nothing")
         return f"({operator.join(self.condition(condition) for condition in conditions)})"
 
-    def update(self, update: Update) -> str:
+    def unless_put(self, write_id: str, condition: Condition | None) -> str:
+        """The condition, and that this put has not been made."""
+        return self._unless(write_id, (PUT_ID,), condition)
+
+    def unless_updated(self, write_id: str, condition: Condition | None) -> str:
+        """The condition, and that this update has not been made."""
+        return self._unless(write_id, (UPDATE_ID, EARLIER_UPDATE_ID), condition)
+
+    def _unless(
+        self, write_id: str, attributes: tuple[str, ...], condition: Condition | None
+    ) -> str:
+        asked = [] if condition is None else [self.condition(condition)]
+        # `NOT … =` is true of an attribute that is absent.
+        made = [f"NOT {self._name(each)} = {self._value(write_id)}" for each in attributes]
+        return " AND ".join([*asked, *made])
+
+    def update(self, update: Update, write_id: str) -> str:
+        """The update; the item remembers this one and the one before."""
+        latest, own = self._name(UPDATE_ID), self._value(write_id)
+        remembered = [
+            f"{self._name(EARLIER_UPDATE_ID)} = if_not_exists({latest}, {own})",
+            f"{latest} = {own}",
+        ]
         sets = {
             "ADD": {name: members for name, members in update.add_to_set.items() if members},
             "DELETE": {
@@ -62,7 +85,10 @@ class Expressions:
             },
         }
         clauses = {
-            "SET": [f"{self._name(n)} = {self._value(v)}" for n, v in update.set.items()],
+            "SET": [
+                *(f"{self._name(n)} = {self._value(v)}" for n, v in update.set.items()),
+                *remembered,
+            ],
             "ADD": [
                 f"{self._name(n)} {self._value(v)}"
                 for changes in (update.add, sets["ADD"])

@@ -190,8 +190,11 @@ class IRepository(Protocol):
     """Storage as the services see it.
 
     Items are dicts of str, int, float, bool, None, bytes, list, dict and frozenset[str]; a number
-    that is written comes back as int where it is integral, else as float. Any call may raise
-    StorageBusyError.
+    that is written comes back as int where it is integral, else as float.
+
+    A write that is repeated underneath because its answer was lost takes effect once and succeeds:
+    nobody but the DAL has to recognise its own write. Any call may raise StorageUnavailableError;
+    a write may have been made then.
     """
 
     def get(self, table: Table, key: Key, *, consistent: bool = False) -> Item:
@@ -230,8 +233,11 @@ class IRepository(Protocol):
         """
         ...
 
-    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> Item | None:
-        """Removes the item and returns it; None where there was none.
+    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> None:
+        """Removes the item; none there is no error unless a condition says so.
+
+        It does not say what was there: a deletion made again finds nothing. Where that matters,
+        mark the item first, by an update that returns it.
 
         Raises:
             ConditionFailedError: with the item that is there.

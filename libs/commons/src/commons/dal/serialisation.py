@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from commons.dal.interface import Item, Key
+from commons.dal.write_ids import without_write_ids
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -80,6 +81,11 @@ def deserialize(image: Mapping[str, Mapping[str, object]]) -> Item:
 
     Stream records come as JSON: bytes are base64 text there.
     """
+    return without_write_ids(deserialize_stored(image))
+
+
+def deserialize_stored(image: Mapping[str, Mapping[str, object]]) -> Item:
+    """As `deserialize`, with the DAL's own attributes."""
     return {name: _deserialize_value(value) for name, value in image.items()}
 
 
@@ -97,7 +103,7 @@ def _deserialize_value(typed: Mapping[str, object]) -> object:  # noqa: PLR0911 
         case "NULL":
             return None
         case "M":
-            return deserialize(cast("Mapping[str, Mapping[str, object]]", value))
+            return deserialize_stored(cast("Mapping[str, Mapping[str, object]]", value))
         case "L":
             return [_deserialize_value(v) for v in cast("list[Mapping[str, object]]", value)]
         case "SS":

@@ -16,6 +16,7 @@ from commons.dal.interface import (
     UpdateWrite,
     Write,
 )
+from commons.dal.write_ids import WRITE_IDS
 
 MAX_TRANSACTION_WRITES = 100
 
@@ -61,6 +62,16 @@ def write_key(write: Write) -> KeyValues:
     return key_values(write.table, write.key)
 
 
+def check_item(item: Mapping[str, object]) -> None:
+    """Refuses attributes of the DAL's own.
+
+    Raises:
+        ValueError: see above.
+    """
+    if not WRITE_IDS.isdisjoint(item):
+        raise ValueError("write ids are the DAL's own")
+
+
 def check_transaction(writes: Sequence[Write]) -> None:
     """Refuses what DynamoDB takes for no transaction at all.
 
@@ -74,6 +85,8 @@ def check_transaction(writes: Sequence[Write]) -> None:
     for write in writes:
         if isinstance(write, UpdateWrite):
             check_update(write.table, write.update)
+        if isinstance(write, PutWrite):
+            check_item(write.item)
 
 
 def check_update(table: Table, update: Update) -> None:
@@ -89,6 +102,7 @@ def check_update(table: Table, update: Update) -> None:
     schema = TABLE_KEYS[table]
     if schema.partition in changed or schema.sort in changed:
         raise ValueError("an item's key never changes")
+    check_item(dict.fromkeys(changed))
     if len(set(changed)) != len(changed):
         raise ValueError("an update changes an attribute once")
 

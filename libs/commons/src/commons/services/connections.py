@@ -63,6 +63,9 @@ _AT_ONCE: Final = 33
 """Subscriptions in a transaction of 100 writes: three for each, and one for the connection."""
 
 _TRIES: Final = 4
+_ENDED: Final = 0
+"""The `expires_at` of a connection that is being erased."""
+
 _IS_THERE: Final = Exists("channel_id")
 _IS_FREE: Final = NotExists("channel_id")
 _IS_NOT_DELETED: Final = any_of(NotExists("deleted"), Compare("deleted", "=", False))
@@ -348,7 +351,9 @@ class ConnectionsService(BaseService):
         for channels in rest:
             added = Update(add={"channel_count": len(channels)}, add_to_set=_channels(*channels))
             self._write_subscriptions(
-                connection, channels, _update_connection(connection.connection_id, added)
+                connection,
+                channels,
+                _update_connection(connection.connection_id, added, _not_renewed(connection)),
             )
 
     def _write_subscriptions(
@@ -368,28 +373,26 @@ class ConnectionsService(BaseService):
     def _erase(self, connection: Connection) -> None:
         """The connection's own row goes last: until then this can be done again.
 
-        A subscription that was added meanwhile shows in the row as it was when it went; none can
-        be added after.
+        It is ended first: nothing is added to a connection that has another end than it had when
+        it was read, so that its row names every subscription there is.
         """
-        self._erase_subscriptions(connection, connection.channels)
-        self.repository.delete(
-            Table.CONNECTIONS,
-            keys.user_connection_key(connection.user_id, connection.connection_id),
-        )
-        last = self.repository.delete(
-            Table.CONNECTIONS, keys.connection_key(connection.connection_id)
-        )
-        if last is not None:
-            added = Connection.model_validate(last).channels - connection.channels
-            self._erase_subscriptions(connection, added)
-
-    def _erase_subscriptions(self, connection: Connection, channels: frozenset[str]) -> None:
+        key = keys.connection_key(connection.connection_id)
+        channels = connection.channels
+        try:
+            ended = self.repository.update(
+                Table.CONNECTIONS, key, Update(set={"expires_at": _ENDED}), condition=_IS_THERE
+            )
+        except ConditionFailedError:
+            pass
+        else:
+            channels |= Connection.model_validate(ended).channels
         rows = [
             keys.subscription_key(channel_id, connection.user_id, connection.connection_id)
             for channel_id in channels
         ]
-        if rows:
-            self.repository.batch_delete(Table.CONNECTIONS, rows)
+        rows.append(keys.user_connection_key(connection.user_id, connection.connection_id))
+        self.repository.batch_delete(Table.CONNECTIONS, rows)
+        self.repository.delete(Table.CONNECTIONS, key)
 
     def _remove_all(self, channel_id: str, sort: SortPrefix | None) -> list[str]:
         query = Query(table=Table.CONNECTIONS, partition=channel_id, sort=sort, consistent=True)
@@ -415,9 +418,15 @@ class ConnectionsService(BaseService):
             self.repository.transact(_unsubscribing(row))
         except TransactionCanceledError as error:
             removed_already, _ = (reason.condition_failed for reason in error.reasons)
-            return not removed_already and (
-                self.repository.delete(Table.CONNECTIONS, _key(row)) is not None
-            )
+            return not removed_already and self._remove_orphan(row)
+        return True
+
+    def _remove_orphan(self, row: Subscription) -> bool:
+        """A subscription whose connection is forgotten; False where it was removed already."""
+        try:
+            self.repository.delete(Table.CONNECTIONS, _key(row), condition=_IS_THERE)
+        except ConditionFailedError:
+            return False
         return True
 
 
@@ -439,6 +448,11 @@ def _update_connection(
     return UpdateWrite(Table.CONNECTIONS, keys.connection_key(connection_id), update, condition)
 
 
+def _not_renewed(connection: Connection) -> Condition:
+    """It has the end that it had: neither another token, nor is it being erased."""
+    return Compare("expires_at", "=", connection.expires_at)
+
+
 def _may_subscribe(row: Subscription) -> list[Write]:
     """The user is a member and the channel not deleted: its member rows outlive it for a while."""
     return [
@@ -451,11 +465,14 @@ def _was_renewed(connection: Connection, item: Item | None) -> bool:
     """Whether the connection's row has another end than the connection as it was read.
 
     Raises:
-        ConnectionEndedError: there is no row.
+        ConnectionEndedError: there is no row, or it is being erased.
     """
     if item is None:
         raise ConnectionEndedError
-    return Connection.model_validate(item).expires_at != connection.expires_at
+    expires_at = Connection.model_validate(item).expires_at
+    if expires_at == _ENDED:
+        raise ConnectionEndedError
+    return expires_at != connection.expires_at
 
 
 def _subscribing(row: Subscription, *, known: bool, replaces: bool) -> list[Write]:

@@ -6,7 +6,8 @@ from typing import Final
 
 from commons import keys
 from commons.clock import epoch_seconds
-from commons.dal import Item, Table
+from commons.dal import Compare, Item, NotExists, Table, Update, all_of
+from commons.dynamodb.exceptions import ConditionFailedError
 from commons.errors import UnauthenticatedError
 from commons.records.ticket import TicketRecord
 from commons.schemas.base import BaseSchema
@@ -49,14 +50,20 @@ class TicketsService(BaseService):
         Raises:
             UnauthenticatedError: there is no such ticket, it was spent, or it is too old.
         """
-        item = self.repository.delete(Table.CONNECTIONS, keys.ticket_key(_digest(ticket)))
-        if item is not None:
-            record = TicketRecord.model_validate(item)
-            if record.expires_at > epoch_seconds():
-                return Caller(
-                    user_id=record.user_id, name=record.name, expires_at=record.token_expires_at
-                )
-        raise UnauthenticatedError("The ticket is not valid: buy a new one.")
+        try:
+            # Marked, not deleted: the answer may get lost, and then says the same when repeated.
+            item = self.repository.update(
+                Table.CONNECTIONS,
+                keys.ticket_key(_digest(ticket)),
+                Update(set={"spent": True}),
+                condition=all_of(
+                    NotExists("spent"), Compare("expires_at", ">", epoch_seconds())
+                ),
+            )
+        except ConditionFailedError:
+            raise UnauthenticatedError("The ticket is not valid: buy a new one.") from None
+        record = TicketRecord.model_validate(item)
+        return Caller(user_id=record.user_id, name=record.name, expires_at=record.token_expires_at)
 
 
 def _digest(ticket: str) -> str:
