@@ -30,6 +30,8 @@ class Issuer:
     url: str = ""
     fetches: int = 0
     status: int = 200
+    cut_off: bool = False
+    body: bytes | None = None
     keys: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
     extra_jwks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -51,6 +53,9 @@ class Issuer:
             )
         )
 
+    def recover(self) -> None:
+        self.status, self.cut_off, self.body = 200, False, None
+
     def jwks(self) -> bytes:
         keys = [
             {
@@ -71,11 +76,11 @@ def served_issuer() -> Iterator[Issuer]:
     class Jwks(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.fetches += 1
-            body = issuer.jwks()
+            body = issuer.jwks() if issuer.body is None else issuer.body
             self.send_response(issuer.status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body[:-20] if issuer.cut_off else body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -94,7 +99,7 @@ def served_issuer() -> Iterator[Issuer]:
 @pytest.fixture
 def issuer(served_issuer: Issuer) -> Issuer:
     served_issuer.fetches = 0
-    served_issuer.status = 200
+    served_issuer.recover()
     served_issuer.keys = {"key-1": served_issuer.keys["key-1"]}
     served_issuer.extra_jwks = []
     return served_issuer

@@ -6,6 +6,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from tests.doubles.canary import canary
 
+from commons.auth.signing_keys import IssuerUnreachableError
 from commons.errors import UnauthenticatedError
 from commons.schemas.caller import Caller
 from rest_authorizer import handler
@@ -21,6 +22,8 @@ class Verifier:
             return Caller(user_id="alice", name="Älice", expires_at=1_800_000_000)
         if token == "nameless":
             return Caller(user_id="bob", expires_at=1_800_000_000)
+        if token == "unjudged":
+            raise IssuerUnreachableError
         raise UnauthenticatedError("The token is not valid here.")
 
 
@@ -110,6 +113,13 @@ def test_anything_else_is_denied_for_the_whole_stage(
 def test_a_bad_token_is_neither_logged_nor_told(context: LambdaContext) -> None:
     for header in (f"Bearer {canary('token')}", canary("token"), f"Basic {canary('token')}"):
         handler.lambda_handler(event({"Authorization": header}), context)
+
+
+def test_a_token_that_cannot_be_judged_is_no_refusal_but_an_error_that_nobody_caches(
+    context: LambdaContext,
+) -> None:
+    with pytest.raises(IssuerUnreachableError):
+        handler.lambda_handler(event({"Authorization": "Bearer unjudged"}), context)
 
 
 def test_tokens_and_names_are_not_logged(

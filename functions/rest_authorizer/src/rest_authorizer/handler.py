@@ -23,6 +23,12 @@ def token_verifier() -> TokenVerifier:
 @log.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
 @tracer.capture_lambda_handler(capture_response=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """Judges a token.
+
+    Raises:
+        IssuerUnreachableError: it cannot be judged. API Gateway answers 503, which nobody caches: a
+            Deny would keep the caller out for a minute for what is not his fault.
+    """
     request = AuthorizerRequest.model_validate(event)
     try:
         caller = token_verifier().verify(bearer_token(request.authorization))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 import jwt
 from pydantic import TypeAdapter, ValidationError
 
-from commons.auth.signing_keys import ALGORITHM, SigningKeys, SigningKeysUnavailableError
+from commons.auth.signing_keys import ALGORITHM, SigningKeys
 from commons.errors import UnauthenticatedError
 from commons.schemas.caller import Caller
 from commons.schemas.types import UserId
@@ -51,10 +51,11 @@ class TokenVerifier:
 
         Raises:
             UnauthenticatedError: for whatever is wrong with it; the detail does not say what.
+            IssuerUnreachableError: nobody can say at the moment whether it is valid.
         """
         try:
             claims = self._verified_claims(token)
-        except (jwt.PyJWTError, SigningKeysUnavailableError):
+        except (jwt.PyJWTError, ValueError, RecursionError):
             raise UnauthenticatedError("The token is not valid here.") from None
         try:
             user_id = _USER_ID.validate_python(claims.get(self._settings.jwt_user_claim))
