@@ -1,8 +1,10 @@
 """Read marks: forward only, never past the end, told to the others."""
 
 import pytest
+from tests.doubles.faults import FailingRepository, Failure
+from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
-from tests.integration.rest_api.conftest import Listen
+from tests.integration.rest_api.conftest import Listen, MakeApi
 
 
 def mark(client: Client, channel: str, seq: object) -> int:
@@ -25,6 +27,24 @@ def test_a_mark_moves_forward_and_never_back(anywhere: Client) -> None:
 
     assert marks == [2, 2, 2, 3]
     assert anywhere.event_types(channel) == ["message.created"] * 3
+
+
+def test_a_mark_that_is_stored_is_no_error_although_nobody_can_be_told(
+    repository: InMemoryRepository, make_api: MakeApi
+) -> None:
+    storage = FailingRepository(repository)
+    alice = make_api(storage)
+    channel = alice.new_channel()
+    alice.say(channel)
+    storage.arm(None)
+    assert mark(make_api(storage), channel, 1) == 204
+    listening = storage.calls.index("query", storage.calls.index("update"))
+
+    alice.say(channel)
+    storage.arm(Failure(listening + 1))
+    assert mark(alice, channel, 2) == 204
+    assert storage.has_failed
+    assert read_seq(alice, channel) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,16 @@ from collections.abc import Iterable
 
 import pytest
 from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.faults import FailingRepository, Failure
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Table
+from commons.dynamodb.exceptions import (
+    StorageBusyError,
+    StorageUnavailableError,
+    StorageUnreachableError,
+)
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
 from commons.records.connection import Connection, Subscription
 from commons.schemas.caller import Caller
@@ -54,9 +60,35 @@ def test_a_frame_goes_to_every_live_subscription_but_those_of_the_users_left_out
         "C", FRAME, except_users=frozenset({"alice"})
     )
 
+    assert outcome is not None
     assert outcome.delivered == 2
     assert broadcaster.frames == {"b1": [FRAME], "e1": [FRAME]}
     assert all(post.connected_at > 0 for post in broadcaster.calls[0])
+
+
+@pytest.mark.parametrize("kind", [StorageBusyError, StorageUnreachableError])
+def test_where_storage_does_not_say_who_listens_nothing_is_raised(
+    repository: InMemoryRepository, kind: type[StorageUnavailableError]
+) -> None:
+    storage = FailingRepository(repository, Failure(1, kind))
+    broadcaster = InMemoryBroadcaster()
+
+    assert ChannelBroadcastService(storage, broadcaster=broadcaster).send("C", FRAME) is None
+    assert broadcaster.calls == []
+
+
+def test_where_storage_does_not_let_forget_who_is_gone_nothing_is_raised(
+    repository: InMemoryRepository, connections: ConnectionsService
+) -> None:
+    connect(connections, "alice", "a1")
+    storage = FailingRepository(repository, Failure(2))
+    broadcaster = InMemoryBroadcaster()
+    broadcaster.gone = {"a1"}
+
+    outcome = ChannelBroadcastService(storage, broadcaster=broadcaster).send("C", FRAME)
+
+    assert outcome is not None
+    assert outcome.gone == {"a1"}
 
 
 def test_connections_that_are_gone_are_forgotten(

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from commons.dal import IRepository
-from commons.observability import metrics
+from commons.errors import UnavailableError
+from commons.observability import log, metrics
 from commons.realtime.broadcaster import IBroadcaster, Outcome, Post
 from commons.records.connection import Subscription
 from commons.services.base import BaseService
@@ -34,6 +35,9 @@ class ISubscriptions(Protocol):
 class ChannelBroadcastService(BaseService):
     """Sends frames to a channel's live subscriptions and forgets connections that are gone.
 
+    Frames are told after what they tell of is stored, so sending is best effort: what storage or
+    the network did raises nothing here, and turns no write that was made into an error.
+
     Args:
         broadcaster: how frames reach connections.
         connections: by default ConnectionsService on the same repository.
@@ -52,8 +56,8 @@ class ChannelBroadcastService(BaseService):
 
     def send(
         self, channel_id: str, *frames: bytes, except_users: frozenset[str] = frozenset()
-    ) -> Outcome:
-        """One query, one post a connection and frame.
+    ) -> Outcome | None:
+        """One query, one post a connection and frame; None where storage did not say who listens.
 
         Args:
             channel_id: to whose live, unexpired subscriptions the frames go.
@@ -61,9 +65,15 @@ class ChannelBroadcastService(BaseService):
             except_users: who is not told; typing and read marks spare their own user.
         """
         read_at = time.monotonic()
+        try:
+            subscriptions = self._connections.subscriptions(channel_id)
+        except UnavailableError as error:
+            log.warning("frames not sent", channel_id=channel_id, error=type(error).__name__)
+            metrics.add_metric(name="DeliveryFailed", unit="Count", value=1)
+            return None
         audience = [
             subscription
-            for subscription in self._connections.subscriptions(channel_id)
+            for subscription in subscriptions
             if subscription.user_id not in except_users
         ]
         return self._send_to(audience, frames, time.monotonic() - read_at)
@@ -93,5 +103,12 @@ class ChannelBroadcastService(BaseService):
         if outcome.gone:
             metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
             with ThreadPoolExecutor(_FORGET_AT_ONCE) as threads:
-                list(threads.map(self._connections.forget, outcome.gone))
+                list(threads.map(self._forget, outcome.gone))
         return outcome
+
+    def _forget(self, connection_id: str) -> None:
+        try:
+            self._connections.forget(connection_id)
+        except UnavailableError as error:
+            # It is met again at its next frame.
+            log.warning("connection not forgotten", error=type(error).__name__)

@@ -56,9 +56,7 @@ class TicketsService(BaseService):
                 Table.CONNECTIONS,
                 keys.ticket_key(_digest(ticket)),
                 Update(set={"spent": True}),
-                condition=all_of(
-                    NotExists("spent"), Compare("expires_at", ">", epoch_seconds())
-                ),
+                condition=all_of(NotExists("spent"), Compare("expires_at", ">", epoch_seconds())),
             )
         except ConditionFailedError:
             raise UnauthenticatedError("The ticket is not valid: buy a new one.") from None

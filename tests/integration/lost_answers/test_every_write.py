@@ -1,0 +1,367 @@
+"""Every operation that writes, over storage that makes a write and loses the answer.
+
+botocore then makes the same call again. Whichever write of an operation that is, the caller sees
+what he would have seen, and the state is what it would have been.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pytest
+from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.faults import NEVER, RepeatingRepository
+from tests.integration.rest_api.client import Client
+
+from commons.clock import epoch_seconds
+from commons.dal import IRepository, Table
+from commons.schemas.caller import Caller
+from commons.schemas.event import Usage
+from commons.schemas.generation import GenerationRequest
+from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.connections import ConnectionsService
+from commons.services.membership import MembershipService
+from commons.services.rate_limit import PostRateService
+from commons.services.tickets import TicketsService
+from rest_api.app import RestApi
+from rest_api.composition import build_services
+from rest_api.settings import Settings
+from websocket_session.services.renewal import RenewalService
+from websocket_session.services.typing import TypingService
+from workers_agent.services.leases import Claim, LeasesService
+from workers_agent.services.replies import RepliesService
+from workers_presence.records import Change
+from workers_presence.schemas import Departure
+from workers_presence.services.presence import PresenceService
+
+SETTINGS: Final = Settings(
+    websocket_callback_url="http://127.0.0.1:9",
+    allowed_models="model-a,model-b",
+    cursor_secret_arn="arn:unused",
+)
+NOW: Final = epoch_seconds()
+
+
+def caller(user_id: str, *, seconds: int = 3_600) -> Caller:
+    return Caller(user_id=user_id, name=user_id.title(), expires_at=NOW + seconds)
+
+
+@dataclass
+class World:
+    """Alice's channel with bob in it, and a message."""
+
+    storage: RepeatingRepository = field(
+        default_factory=lambda: RepeatingRepository(at_write=NEVER)
+    )
+    broadcaster: InMemoryBroadcaster = field(default_factory=InMemoryBroadcaster)
+    channel: str = ""
+
+    def __post_init__(self) -> None:
+        services = build_services(
+            SETTINGS,
+            repository=self.storage,
+            broadcaster=self.broadcaster,
+            cursor_secret=lambda: b"a secret of the tests",
+        )
+        self.alice = Client(RestApi(services, allowed_origins=[]))
+        self.bob = self.alice.as_user("bob")
+        self.connections = ConnectionsService(self.storage)
+        self.broadcasts = ChannelBroadcastService(self.storage, broadcaster=self.broadcaster)
+        self.leases = LeasesService(self.storage)
+        self.channel = self.alice.new_channel("bob")
+        self.alice.say(self.channel, "question")
+
+    def path(self, rest: str = "") -> str:
+        return f"/v1/channels/{self.channel}{rest}"
+
+    def connect(self, *channels: str, user_id: str = "bob") -> None:
+        self.connections.register(
+            f"connection-of-{user_id}",
+            caller(user_id),
+            connected_at=NOW * 1_000 - 60_000,
+            channels=channels,
+        )
+
+    def claim(self, generation: int = 1) -> Claim:
+        request = GenerationRequest(channel_id=self.channel, question_seq=1, generation=generation)
+        claim = self.leases.claim(request)
+        assert claim is not None
+        return claim
+
+    def reply(self, claim: Claim) -> int:
+        replies = RepliesService(self.storage, leases=self.leases)
+        usage = Usage(model_id="model-a", input_tokens=1, output_tokens=1)
+        event = replies.reply(claim, text="answer", finish_reason="stop", usage=usage)
+        assert event is not None
+        return event.seq
+
+
+type Act = Callable[[World], object]
+
+
+def nothing(_world: World) -> None:
+    """The world as it begins."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What comes before, undisturbed, and the operation itself; it returns what its caller sees."""
+
+    act: Act
+    before: Act = nothing
+
+
+def call(
+    method: str, path: str, body: object = None, *, user: str = "alice", before: Act | None = None
+) -> Operation:
+    def act(world: World) -> object:
+        client = world.alice.as_user(user)
+        answer = client.call(method, world.path(path), body)
+        assert answer.status < 300, answer.text
+        return answer.status, answer.headers.get("idempotent-replayed"), masked(answer.text)
+
+    return Operation(act) if before is None else Operation(act, before)
+
+
+def create(world: World) -> object:
+    answer = world.alice.post("/v1/channels", {"name": "New", "members": ["bob", "carol"]})
+    return answer.status, masked(answer.text)
+
+
+def create_with_key(world: World) -> object:
+    answer = world.alice.call(
+        "POST", "/v1/channels", {"name": "New"}, headers={"Idempotency-Key": "k"}
+    )
+    return answer.status, masked(answer.text)
+
+
+def buy_ticket(world: World) -> object:
+    answer = world.alice.post("/v1/tickets")
+    return answer.status, TicketsService(world.storage).spend(answer.body["ticket"]).user_id
+
+
+def register(world: World) -> object:
+    world.connect(world.channel)
+    return [row.user_id for row in world.connections.subscriptions(world.channel)]
+
+
+def listen(world: World) -> object:
+    world.connect()
+    return None
+
+
+def listen_to_channel(world: World) -> object:
+    world.connect(world.channel)
+    return None
+
+
+def subscribe(world: World) -> object:
+    connection = world.connections.require("connection-of-bob")
+    return world.connections.subscribe(connection, world.channel).state
+
+
+def replay(world: World) -> object:
+    connection = world.connections.require("connection-of-bob")
+    subscription = world.connections.subscribe(connection, world.channel, state="replaying")
+    world.connections.go_live(subscription, live_after=1)
+    return [row.live_after for row in world.connections.subscriptions(world.channel)]
+
+
+def unsubscribe(world: World) -> object:
+    world.connections.unsubscribe(world.connections.require("connection-of-bob"), world.channel)
+    return world.connections.subscriptions(world.channel)
+
+
+def renew(world: World) -> object:
+    service = RenewalService(
+        world.storage,
+        verify_token=lambda _: caller("bob", seconds=7_200),
+        connections=world.connections,
+    )
+    return service.renew(world.connections.require("connection-of-bob"), "token").user_id
+
+
+def type_(world: World) -> object:
+    service = TypingService(
+        world.storage,
+        broadcasts=world.broadcasts,
+        membership=MembershipService(world.storage),
+        clock=lambda: NOW * 1_000,
+    )
+    connection = world.connections.require("connection-of-bob")
+    return service.set(connection, world.channel, typing=True)
+
+
+def post_at_a_rate(world: World) -> object:
+    rates = PostRateService(world.storage, rate=1, clock=lambda: NOW * 1_000)
+    rates.take("alice")
+    rates.take("alice")
+    return None
+
+
+def reply_to_first(world: World) -> object:
+    return world.reply(world.claim())
+
+
+def regenerate_and_claim(world: World) -> object:
+    assert world.alice.post(world.path("/messages/2/regenerate")).status == 202
+    return world.claim(generation=2).fence
+
+
+def beat(world: World) -> object:
+    claim = world.claim()
+    world.leases.beat(claim, text="so far", next_index=3)
+    return claim.fence
+
+
+def release(world: World) -> object:
+    world.leases.release(world.claim())
+    return world.claim().fence
+
+
+def fail_reply(world: World) -> object:
+    RepliesService(world.storage, leases=world.leases).fail(world.claim(), "model_error")
+    return world.alice.event_types(world.channel)
+
+
+def presence(world: World) -> PresenceService:
+    class Departures:
+        def postpone(self, departures: Sequence[Departure]) -> list[Departure]:
+            return [each for each in departures if not each.mark]
+
+    return PresenceService(world.storage, broadcaster=world.broadcaster, departures=Departures())
+
+
+def come_online(world: World) -> object:
+    change = Change(world.channel, "bob", "1", arrived=True)
+    again = presence(world).take_changes([change])
+    return again, frames_seen(world)
+
+
+def go_offline(world: World) -> object:
+    service = presence(world)
+    service.take_changes([Change(world.channel, "bob", "1", arrived=True)])
+    world.connections.forget("connection-of-bob")
+    service.take_changes([Change(world.channel, "bob", "2", mark="2")])
+    service.confirm(Departure(channel_id=world.channel, user_id="bob", mark="2"))
+    return frames_seen(world)
+
+
+def frames_seen(world: World) -> str:
+    return masked(repr(sorted(world.broadcaster.frames.items())))
+
+
+def a_listening_alice(world: World) -> object:
+    world.connect(world.channel, user_id="alice")
+    return listen_to_channel(world)
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "create": Operation(create),
+    "create with a key": Operation(create_with_key),
+    "rename": call("PATCH", "", {"name": "Other"}),
+    "configure the agent": call("PATCH", "", {"agent": {"mode": "off"}}),
+    "delete the channel": call("DELETE", ""),
+    "delete a channel that somebody listens to": call("DELETE", "", before=listen_to_channel),
+    "join": call("PUT", "/members/carol", {"role": "member"}),
+    "change a role": call("PUT", "/members/bob", {"role": "owner"}),
+    "remove": call("DELETE", "/members/bob", before=listen_to_channel),
+    "leave": call("DELETE", "/members/bob", user="bob"),
+    "post": call("POST", "/messages", {"text": "x"}),
+    "post with an id": call("POST", "/messages", {"text": "x", "clientMessageId": "m"}),
+    "edit": call("PATCH", "/messages/1", {"text": "edited"}),
+    "delete a message": call("DELETE", "/messages/1"),
+    "react": call("PUT", "/messages/1/reactions/x"),
+    "take a reaction back": call(
+        "DELETE",
+        "/messages/1/reactions/x",
+        before=lambda world: world.alice.react(world.channel, 1, "x"),
+    ),
+    "mark as read": call("PUT", "/read", {"seq": 1}, user="bob", before=a_listening_alice),
+    "ticket": Operation(buy_ticket),
+    "regenerate": call("POST", "/messages/2/regenerate", before=reply_to_first),
+    "regenerate and claim": Operation(regenerate_and_claim, reply_to_first),
+    "cancel all": call("POST", "/generations/cancel", {}),
+    "cancel before it is claimed": call("POST", "/generations/cancel", {"replyTo": 1}),
+    "cancel what is written": call(
+        "POST", "/generations/cancel", {"replyTo": 1}, before=lambda world: world.claim()
+    ),
+    "claim": Operation(lambda world: world.claim().fence),
+    "claim, beat": Operation(beat),
+    "claim, release, claim": Operation(release),
+    "claim, reply": Operation(reply_to_first),
+    "claim, fail": Operation(fail_reply),
+    "register": Operation(register),
+    "subscribe": Operation(subscribe, listen),
+    "subscribe again": Operation(subscribe, listen_to_channel),
+    "replay": Operation(replay, listen),
+    "unsubscribe": Operation(unsubscribe, listen_to_channel),
+    "renew": Operation(renew, listen_to_channel),
+    "typing": Operation(type_, a_listening_alice),
+    "forget": Operation(
+        lambda world: world.connections.forget("connection-of-bob"), listen_to_channel
+    ),
+    "rate": Operation(post_at_a_rate),
+    "come online": Operation(come_online, a_listening_alice),
+    "go offline": Operation(go_offline, a_listening_alice),
+}
+
+_MASKS: Final = (
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"\b\d{10,13}(\.\d+)?\b"), "<time>"),
+    (re.compile(r"\b[\w-]{22}\b|\b[0-9a-f]{64}\b|\b[\w-]{43}\b"), "<id>"),
+)
+
+
+def masked(text: str) -> str:
+    """Without what differs from run to run: times and random ids."""
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return text
+
+
+def state(storage: IRepository) -> list[str]:
+    assert isinstance(storage, RepeatingRepository)
+    return sorted(
+        masked(f"{table}: {comparable(item)}")
+        for table in Table
+        for item in storage.all_items(table)
+    )
+
+
+def comparable(value: object) -> object:
+    match value:
+        case dict():
+            return sorted(
+                (name, comparable(part)) for name, part in value.items() if name != "write_id"
+            )
+        case bytes():
+            return "<bytes>"
+        case frozenset():
+            return sorted(map(str, value))
+        case list():
+            return [comparable(part) for part in value]
+    return value
+
+
+def run(operation: Operation, *, lost: int) -> tuple[object, list[str], int]:
+    """What the caller saw, the state then, and how many writes the operation made."""
+    world = World()
+    operation.before(world)
+    world.storage.arm(lost)
+    seen = operation.act(world)
+    writes = world.storage.writes
+    return seen, state(world.storage), writes
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_lost_answer_changes_neither_what_the_caller_sees_nor_the_state(
+    operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rest_api.services.subscriptions.time.sleep", lambda _: None)
+    seen, expected, writes = run(operation, lost=NEVER)
+
+    assert writes > 0
+    for number in range(1, writes + 1):
+        assert run(operation, lost=number)[:2] == (seen, expected), f"write {number}"
