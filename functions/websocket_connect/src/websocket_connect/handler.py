@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from commons.errors import (
     ChatError,
     ForbiddenError,
+    ServiceUnavailableError,
     TooManyRequestsError,
     UnauthenticatedError,
     UnavailableError,
@@ -86,6 +87,8 @@ def answer_handshake(event: SocketEvent) -> int:
     except UnavailableError as error:
         status = error.as_chat_error().status
         log.warning("handshake refused", extra=details | {"status": status})
+        if status == ServiceUnavailableError.status:
+            count_unhandled()
     except Exception as error:  # noqa: BLE001 - what leaves here may be sent to the client
         status = 500
         failure = {"error": type(error).__name__, "site": failure_site(error)}
