@@ -1,13 +1,14 @@
 """Storage as it is allowed to be: a read that does not ask for consistency shows the past."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.doubles.repository import InMemoryRepository
+from tests.doubles.tables import InMemoryTables
 
-from commons.dal import Item, Key, Page, Query, Table, Write
-from commons.dal.validation import write_key
+from commons.dal import Item, Key, Page, Query, Table
+from commons.dal.validation import KeyValues, item_key_values
 
 
 class YesterdaysRepository(InMemoryRepository):
@@ -22,10 +23,10 @@ class YesterdaysRepository(InMemoryRepository):
     """
 
     def __init__(self, seed: int, *, lag: int = 1_000) -> None:
-        super().__init__()
+        self._history = _Tables()
+        super().__init__(self._history)
         self._random = random.Random(seed)  # noqa: S311 - a test's
         self._lag = lag
-        self._undo: list[Mapping[tuple[Table, str, str | int], Item | None]] = []
 
     def find(self, table: Table, key: Key, *, consistent: bool = False) -> Item | None:
         if consistent:
@@ -47,32 +48,31 @@ class YesterdaysRepository(InMemoryRepository):
         with self._past() as past:
             return past.query(query)
 
-    def _store(self, write: Write, item: Item | None) -> None:
-        values = write_key(write)
-        self._undo.append({(write.table, *values): self._stored(write.table, values)})
-        super()._store(write, item)
-
     @contextmanager
     def _past(self) -> Iterator[InMemoryRepository]:
-        with self._lock:
-            writes = list(self._undo)
-        late = self._random.randint(0, min(self._lag, len(writes)))
-        past = InMemoryRepository()
+        with self.tables.lock:
+            late = self._random.randint(0, min(self._lag, len(self._history.undo)))
+            past = self._history.before(late)
+        yield InMemoryRepository(past)
+
+
+class _Tables(InMemoryTables):
+    """Remembers what each write replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undo: list[tuple[Table, KeyValues, Item | None]] = []
+
+    def store(self, table: Table, values: KeyValues, item: Item | None) -> None:
+        self.undo.append((table, values, self.item(table, values)))
+        super().store(table, values, item)
+
+    def before(self, writes: int) -> InMemoryTables:
+        """The tables as they were so many writes ago."""
+        past = InMemoryTables()
         for table in Table:
-            for stored in self.all_items(table):
-                past.put(table, stored)
-        for undone in reversed(writes[len(writes) - late :]):
-            for (table, partition, sort), item in undone.items():
-                if item is not None:
-                    past.put(table, item)
-                    continue
-                names = _KEY_NAMES[table]
-                past.delete(table, {names[0]: partition, names[1]: sort})
-        yield past
-
-
-_KEY_NAMES = {
-    Table.CHAT_EVENTS: ("channel_id", "seq"),
-    Table.CHANNELS: ("pk", "sk"),
-    Table.CONNECTIONS: ("channel_id", "sk"),
-}
+            for item in self.all_items(table):
+                past.store(table, item_key_values(table, item), item)
+        for undone in reversed(self.undo[len(self.undo) - writes :]):
+            past.store(*undone)
+        return past

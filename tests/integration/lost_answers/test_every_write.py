@@ -310,7 +310,8 @@ OPERATIONS: Mapping[str, Operation] = {
 _MASKS: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
     (re.compile(r"\b\d{10,13}(\.\d+)?\b"), "<time>"),
-    (re.compile(r"\b[\w-]{22}\b|\b[0-9a-f]{64}\b|\b[\w-]{43}\b"), "<id>"),
+    (re.compile(r"timer#\d+"), "timer#<shard>"),
+    (re.compile(r"(?<![\w-])([\w-]{22}|[\w-]{43}|[0-9a-f]{64})(?![\w-])"), "<id>"),
 )
 
 
@@ -359,7 +360,7 @@ def run(operation: Operation, *, lost: int) -> tuple[object, list[str], int]:
 def test_a_lost_answer_changes_neither_what_the_caller_sees_nor_the_state(
     operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rest_api.services.subscriptions.time.sleep", lambda _: None)
+    monkeypatch.setattr("commons.services.subscriptions_ending.time.sleep", lambda _: None)
     seen, expected, writes = run(operation, lost=NEVER)
 
     assert writes > 0
