@@ -16,7 +16,9 @@ from tests.e2e.clients import RestClient
 from devstack.config import ROOT
 from devstack.emulator import uv
 from devstack.local_stack import LocalStack
+from devstack.locks import exclusive
 from devstack.outputs import Outputs
+from devstack.progress import Progress
 
 SCRIPTED = "I am a scripted demo model"
 CLIENTS = ROOT / "docs" / "clients.md"
@@ -133,8 +135,14 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A front end's project that has installed the client and the libraries that it works with."""
     if shutil.which("npm") is None:
         pytest.skip("there is no npm on this machine")
-    install = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-    checked(install, FRONT_END, dict(os.environ))
+    # Those who run tests side by side have one folder to install into.
+    with exclusive(ROOT / ".local" / "front-end.lock", Progress(sys.stderr)):
+        installed = FRONT_END / "node_modules" / ".package-lock.json"
+        wanted = FRONT_END / "package-lock.json"
+        if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
+            install = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+            checked(install, FRONT_END, dict(os.environ))
+            installed.touch()
     folder = tmp_path_factory.mktemp("front-end")
     (folder / "node_modules").symlink_to(FRONT_END / "node_modules")
     for file in ("package.json", "use-chat.js"):
