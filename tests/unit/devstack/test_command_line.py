@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from devstack import commands
 from devstack.cli import main
+from devstack.config import ROOT
 from devstack.errors import DevstackError
 from devstack.local_stack import LocalStack
 from devstack.locks import exclusive
@@ -132,6 +134,25 @@ def test_each_step_prints_one_line_with_its_outcome() -> None:
     good, bad = stream.getvalue().splitlines()
     assert good.split() == ["ok", "0.0", "s", "Deploy", "data"]
     assert bad.split() == ["failed", "0.0", "s", "Deploy", "rest"]
+
+
+@pytest.mark.parametrize(
+    ("on_path", "typed"), [(True, "uv run poe up"), (False, ".local/uv/bin/uv run poe up")]
+)
+def test_a_command_is_printed_as_it_works_here(
+    on_path: bool, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("UV", str(ROOT / ".local" / "uv" / "bin" / "uv"))
+    if on_path:
+        shim = tmp_path / "uv"
+        shim.write_text("#!/bin/sh\nexit 0\n")
+        shim.chmod(0o755)
+    commands._uv_as_typed.cache_clear()
+
+    assert commands.poe("up") == typed
+
+    commands._uv_as_typed.cache_clear()
 
 
 class Terminal(io.StringIO):
