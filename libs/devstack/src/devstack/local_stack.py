@@ -24,6 +24,7 @@ from devstack.model_server import ModelServer
 from devstack.outputs import Outputs
 from devstack.processes import ProcessTable, end_own_session_children
 from devstack.progress import Progress
+from devstack.sign_in.process import SignInProcess
 from devstack.stacks import (
     DEPLOY_ORDER,
     Stack,
@@ -66,6 +67,7 @@ class LocalStack:
         self._processes = ProcessTable(config.processes_file)
         self._emulator = Emulator(config, self._processes)
         self._model = ModelServer(config, self._processes)
+        self._sign_in = SignInProcess(config, self._processes)
         self._clients = AwsClients(config.endpoint)
         self._model_key = ModelKey(config, self._clients)
 
@@ -235,6 +237,9 @@ class LocalStack:
         """Whether the emulator was started; the demo model is first, its port is told to it."""
         model = self._model.running()
         running = self._emulator.running() is not None
+        if self._sign_in.running() is None:
+            with self._progress.step("Sign-in of demo users"):
+                self._sign_in.start()
         if model is None:
             with self._progress.step("Demo model"):
                 model = self._model.start(at_its_last_port=running)
@@ -346,6 +351,7 @@ class LocalStack:
         if model is not None:
             with self._progress.step("Demo model ended"):
                 self._model.stop()
+        self._sign_in.stop()
         self.config.outputs_file.unlink(missing_ok=True)
         return running is not None or model is not None
 

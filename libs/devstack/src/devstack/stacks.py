@@ -19,6 +19,7 @@ from devstack.config import REGION, ROOT, STACKS_ROOT, STAGE, LocalStackConfig
 from devstack.demo_model.openai import MODEL_ID
 from devstack.emulator import uv
 from devstack.errors import DevstackError
+from devstack.processes import ProcessTable
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -101,6 +102,8 @@ def local_parameters(config: LocalStackConfig, *, model_key_arn: str = "") -> di
             "ModelUrl": config.model_url.rstrip("/"),
             "ModelApiKeySecretArn": model_key_arn,
         }
+    if (sign_in := ProcessTable(config.processes_file).last("sign-in")) is not None:
+        parameters["DemoSignInUrl"] = f"http://127.0.0.1:{sign_in.port}"
     parameters["AllowedModels"] = config.model or MODEL_ID
     return parameters
 
