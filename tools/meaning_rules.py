@@ -21,6 +21,13 @@ _SPECIAL: Final[Mapping[str, object]] = {
     "layer-arn": {"Ref": "CommonsLayer"},
     # The attribute is the ARN on AWS and on the emulator; a Ref is so on AWS only.
     "cursor-secret-arn": {"Fn::GetAtt": ["CursorSecret", "Id"]},
+    "sign-in-url": {
+        "Fn::If": [
+            "HasHostedSignIn",
+            {"Fn::Sub": "https://${UserPoolDomain}.auth.${AWS::Region}.amazoncognito.com"},
+            "none",
+        ]
+    },
 }
 
 _PUBLISHED: Final = re.compile(r"/chat/\$\{Stage\}/(?P<stack>\w+)/(?P<name>[a-z-]+)\Z")

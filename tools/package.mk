@@ -30,10 +30,10 @@ define install
 	rm -rf "$(2)/bin" "$(2)/.lock"
 endef
 
-# $(call copy_package,source package,directory)
+# $(call copy_package,source package,directory); what it links to goes as a file of its own.
 define copy_package
 	mkdir -p "$(2)"
-	cp -R "$(1)" "$(2)/"
+	cp -RL "$(1)" "$(2)/"
 	find "$(2)/$(notdir $(1))" -name __pycache__ -type d -prune -exec rm -rf {} +
 endef
 

@@ -10,6 +10,8 @@ import pytest
 from tests.integration.package.conftest import Build
 from tests.packaging import LAYER_BUDGET, MEMBERS, size_budget, zipped_size
 
+from devstack.config import ROOT
+
 UNCHECKED_HASH = 1
 """The flags of bytecode that is bound to no source file (PEP 552)."""
 
@@ -114,6 +116,14 @@ def test_own_code_ships_as_bytecode_alone(member: str, build: Build) -> None:
 
     assert list(own.rglob("*.py")) == []
     assert (own / "handler.pyc").exists()
+
+
+def test_the_web_client_ships_the_session_of_the_client_library_as_it_is(build: Build) -> None:
+    page = build("functions/rest_web") / "rest_web" / "page"
+    library = ROOT / "libs" / "client-js" / "src"
+
+    assert not any(file.is_symlink() for file in page.iterdir())
+    assert (page / "session.js").read_bytes() == (library / "session.js").read_bytes()
 
 
 @pytest.mark.parametrize("folder", ["libs/commons", "functions/rest_authorizer"])

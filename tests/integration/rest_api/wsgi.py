@@ -9,7 +9,7 @@ from tests.integration.rest_api.client import proxy_event
 
 from rest_api.app import RestApi
 
-OPEN_PATHS = ("/v1/health", "/openapi.json", "/asyncapi.json", "/swagger", "/")
+OPEN_PATHS = ("/v1/health", "/openapi.json", "/asyncapi.json", "/swagger")
 UNAUTHORIZED = (
     b'{"type":"urn:problem-type:chat:unauthenticated","title":"A valid token is needed",'
     b'"status":401,"detail":"Send a valid token."}'

@@ -9,7 +9,13 @@ from tools.templates import SSM_PARAMETER_TYPE, STACKS, STACKS_ROOT, Template
 
 STAGES = ("dev", "prod")
 DIRECTORIES = (STACKS_ROOT, *(STACKS_ROOT / stack for stack in STACKS))
-EMULATOR_ONLY = {"CognitoEndpoint", "EmulatorEndpoint", "EmulatorRights", "RouteResponses"}
+EMULATOR_ONLY = {
+    "CognitoEndpoint",
+    "DemoSignInUrl",
+    "EmulatorEndpoint",
+    "EmulatorRights",
+    "RouteResponses",
+}
 
 
 def settings_of(directory: Path) -> dict[str, Any]:

@@ -39,12 +39,13 @@ AUTHENTICATED = {
     ("POST", "/v1/tickets"),
     ("GET", "/v1/me"),
 }
+WEB_CLIENT = {("GET", "/"), ("GET", "/assets/{version}/{file}")}
 OPEN = {
     ("GET", "/v1/health"),
     ("GET", "/openapi.json"),
     ("GET", "/asyncapi.json"),
     ("GET", "/swagger"),
-    ("GET", "/"),
+    *WEB_CLIENT,
 }
 
 
@@ -105,13 +106,17 @@ def test_the_template_has_what_the_description_says() -> None:
     assert template == gateway_api.write(template, document), "run: poe describe"
 
 
-def test_every_route_calls_the_function(paths: dict[str, dict[str, Any]]) -> None:
-    for verbs in paths.values():
-        for operation in verbs.values():
+def test_every_route_calls_the_function_of_the_api_or_of_the_web_client(
+    paths: dict[str, dict[str, Any]],
+) -> None:
+    for path, verbs in paths.items():
+        for verb, operation in verbs.items():
             integration = operation["x-amazon-apigateway-integration"]
+            is_web_client = (verb.upper(), path) in WEB_CLIENT
+            function = "RestWebFunction" if is_web_client else "RestApiFunction"
             assert integration["type"] == "aws_proxy"
             assert integration["httpMethod"] == "POST"
-            assert "${RestApiFunction.Arn}" in integration["uri"]["Fn::Sub"]
+            assert f"${{{function}.Arn}}" in integration["uri"]["Fn::Sub"]
 
 
 def test_one_permission_lets_the_api_call_a_function_whatever_its_routes(rest: Template) -> None:
@@ -129,7 +134,24 @@ def test_one_permission_lets_the_api_call_a_function_whatever_its_routes(rest: T
     assert sources == {
         "RestApiFunction": "${RestApi}/${Stage}/*",
         "RestAuthorizerFunction": "${RestApi}/authorizers/*",
+        "RestWebFunction": "${RestApi}/${Stage}/GET/*",
     }
+
+
+@pytest.mark.parametrize(
+    ("address", "is_admitted"),
+    [
+        ("", True),
+        ("http://127.0.0.1:4568", True),
+        ("http://127.0.0.1:4568.example.com", False),
+        ("https://sign-in.example.com", False),
+    ],
+)
+def test_demo_users_sign_in_at_the_browsers_own_machine_or_nowhere(
+    rest: Template, address: str, is_admitted: bool
+) -> None:
+    pattern = rest.parameters["DemoSignInUrl"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, address)) is is_admitted
 
 
 def test_every_deployment_of_the_stack_deploys_the_api(rest: Template) -> None:

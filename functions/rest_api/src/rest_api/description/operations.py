@@ -445,14 +445,4 @@ OPERATIONS: Sequence[Operation] = (
         has_token=False,
         successes=[Success(status=200, description="A page.", media_type="text/html")],
     ),
-    Operation(
-        operation_id="getWebClient",
-        method="get",
-        path="/",
-        tag="Service",
-        summary="Chat in a browser",
-        description="The web client; it loads nothing from elsewhere.",
-        has_token=False,
-        successes=[Success(status=200, description="A page.", media_type="text/html")],
-    ),
 )

@@ -41,11 +41,6 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
         refuse_query(app.current_event)
         return html_response(_swagger_page())
 
-    @app.get("/")
-    def get_web_client() -> Response[str]:
-        refuse_query(app.current_event)
-        return html_response(_packaged("web/index.html"))
-
 
 def _packaged(path: str) -> str:
     return files("rest_api").joinpath(path).read_text(encoding="utf-8")

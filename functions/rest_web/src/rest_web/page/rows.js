@@ -1,0 +1,124 @@
+import { dayName, isSameDay, minutesBetween } from "./format.js";
+
+/**
+ * @import { Unsent } from "./outbox.js"
+ * @import { Draft } from "./replies.js"
+ * @import { Room } from "./room.js"
+ * @import { Message } from "./wire.js"
+ * @import { Notice } from "./timeline.js"
+ */
+
+/**
+ * What a timeline shows, line by line. Two rows with the same fields look the same.
+ *
+ * @typedef {{key: string, kind: "day", label: string}} DayRow
+ * @typedef {{key: string, kind: "new"}} NewRow
+ * @typedef {{key: string, kind: "notice", notice: Notice}} NoticeRow
+ * @typedef {object} MessageRow
+ * @property {string} key
+ * @property {"message"} kind
+ * @property {Message} message
+ * @property {string} name Of its sender, who may have got another one since.
+ * @property {boolean} continues The message before is by the same person and hardly older.
+ * @property {Message | undefined} quoted What it answers, where that is not the line before.
+ * @property {number | undefined} quotedSeq
+ * @property {boolean} editing
+ * @typedef {{key: string, kind: "draft", draft: Draft, stopping: boolean, connected: boolean}} DraftRow
+ * @typedef {object} PendingRow
+ * @property {string} key
+ * @property {"pending"} kind
+ * @property {Unsent} unsent
+ * @property {boolean} continues
+ * @property {boolean} connected
+ * @typedef {{key: string, kind: "seen", names: string}} SeenRow
+ * @typedef {DayRow | NewRow | NoticeRow | MessageRow | DraftRow | PendingRow | SeenRow} Row
+ */
+
+/** Minutes: what the same person says within them stands under one name. */
+const TOGETHER = 5;
+
+/**
+ * @param {Room} room
+ * @param {{editing: number | undefined, connected: boolean}} view
+ * @returns {Row[]}
+ */
+export function rowsOf(room, { editing, connected }) {
+  /** @type {Row[]} */
+  const rows = [];
+  const { timeline, chat } = room;
+  /** @type {Message | Notice | undefined} */
+  let before;
+  let isNewMarked = room.newAfter === undefined;
+  for (const entry of merged(timeline.messages, timeline.notices)) {
+    const startsDay = before === undefined || !isSameDay(before.createdAt, entry.createdAt);
+    if (startsDay) rows.push({ key: `day ${entry.seq}`, kind: "day", label: dayName(entry.createdAt) });
+    const message = "event" in entry ? undefined : entry;
+    const isNew =
+      !isNewMarked && message && message.seq > (room.newAfter ?? 0) && message.sender.id !== chat.me.userId;
+    if (isNew) {
+      rows.push({ key: "new", kind: "new" });
+      isNewMarked = true;
+    }
+    if (message === undefined) {
+      rows.push({ key: `notice ${entry.seq}`, kind: "notice", notice: /** @type {Notice} */ (entry) });
+    } else {
+      const { replyTo, sender, seq } = message;
+      const isBelowItsQuestion = before !== undefined && replyTo === before.seq;
+      const quotedSeq = replyTo !== undefined && !isBelowItsQuestion ? replyTo : undefined;
+      rows.push({
+        key: `message ${seq}`,
+        kind: "message",
+        message,
+        name: sender.kind === "agent" ? (sender.name ?? "Agent") : (sender.name ?? chat.nameOf(sender.id)),
+        continues: !startsDay && !isNew && quotedSeq === undefined && continues(before, message),
+        quoted: quotedSeq === undefined ? undefined : timeline.message(quotedSeq),
+        quotedSeq,
+        editing: editing === seq,
+      });
+    }
+    before = entry;
+  }
+  for (const unsent of room.pending.values()) {
+    const continuing = before !== undefined && isBy(before, chat.me.userId) && unsent.replyTo === undefined;
+    rows.push({
+      key: `pending ${unsent.clientMessageId}`,
+      kind: "pending",
+      unsent,
+      continues: continuing && minutesBetween(/** @type {Message} */ (before).createdAt, unsent.createdAt) < TOGETHER,
+      connected,
+    });
+  }
+  for (const draft of room.replies.open) {
+    const key = `draft ${draft.replyTo}/${draft.generation}`;
+    rows.push({ key, kind: "draft", draft, stopping: room.stopping.has(draft.replyTo), connected });
+  }
+  return rows;
+}
+
+/** @param {Message[]} messages @param {Notice[]} notices @returns {(Message | Notice)[]} */
+function merged(messages, notices) {
+  return [...messages, ...notices].sort((one, other) => one.seq - other.seq);
+}
+
+/** @param {Message | Notice | undefined} before @param {Message} message */
+function continues(before, message) {
+  if (before === undefined || "event" in before) return false;
+  const isSamePerson = before.sender.id === message.sender.id && message.sender.kind !== "agent";
+  const isTogether = minutesBetween(before.createdAt, message.createdAt) < TOGETHER;
+  return isSamePerson && isTogether && before.deletedAt === undefined;
+}
+
+/** @param {Message | Notice} entry @param {string} userId */
+function isBy(entry, userId) {
+  return !("event" in entry) && entry.sender.id === userId;
+}
+
+/** Who else has read the newest message, where it is ours. @param {Room} room @returns {string[]} */
+export function readersOfNewest(room) {
+  const newest = room.timeline.messages.at(-1);
+  const { me } = room.chat;
+  if (newest === undefined || newest.sender.id !== me.userId || room.members === undefined) return [];
+  return [...room.members.values()]
+    .filter(({ userId, readSeq }) => userId !== me.userId && readSeq >= newest.seq)
+    .map(({ userId }) => room.chat.nameOf(userId));
+}
