@@ -46,6 +46,7 @@ class WarmUp:
                 self._begin(self._workers)
             case "rest":
                 self._begin(self._rest)
+                self._begin(self._web_client)
 
     @property
     def is_at_work(self) -> bool:
@@ -76,6 +77,12 @@ class WarmUp:
         answer = httpx.get(f"{url}/v1/me", headers=self._authorization(), timeout=SECONDS)
         if answer.status_code != httpx.codes.OK:
             raise DevstackError(f"GET /v1/me answers {answer.status_code}: {answer.text}")
+
+    def _web_client(self) -> None:
+        url = published(self._clients)["rest/url"].rstrip("/")
+        answer = httpx.get(f"{url}/", timeout=SECONDS)
+        if answer.status_code != httpx.codes.OK:
+            raise DevstackError(f"GET / answers {answer.status_code}: {answer.text}")
 
     def _websocket(self) -> None:
         with connect(
