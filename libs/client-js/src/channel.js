@@ -14,6 +14,8 @@ import {
 
 /** A page of `sync`: the most that the server allows. */
 const PAGE = 100;
+/** The users that an answer names at most. */
+const MOST_ONLINE = 200;
 /** Past every log's end: a page after it is empty and names the last event. */
 const PAST_THE_END = 1e12;
 
@@ -296,7 +298,7 @@ export class ChannelSubscription {
   /**
    * Who is online now, told as what has changed.
    *
-   * @param {string[]} userIds At most 200 are named; whoever is not named may still be there then.
+   * @param {string[]} userIds Where as many as can be named are, others may be there, too.
    */
   #setOnline(userIds) {
     const { channelId } = this;
@@ -304,7 +306,8 @@ export class ChannelSubscription {
     for (const userId of present) {
       if (!this.online.has(userId)) this.receivePresence({ type: "presence", channelId, userId, online: true });
     }
-    for (const userId of [...this.online]) {
+    const isComplete = userIds.length < MOST_ONLINE;
+    for (const userId of isComplete ? [...this.online] : []) {
       if (!present.has(userId)) this.receivePresence({ type: "presence", channelId, userId, online: false });
     }
   }

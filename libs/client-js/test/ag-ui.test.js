@@ -271,22 +271,26 @@ test("who watches sees messages, edits and deletions of others between the runs"
 test("one's own run comes before another's that is being watched, which is taken up after it", async (t) => {
   const channel = server.createChannel({ agent: { mode: "always" } });
   const replies = manual();
-  const { agent } = openAgent(t, channel);
+  const { agent, events } = openAgent(t, channel);
   t.after(agent.watch());
   channel.post("bob", { text: "Bob asks" });
   replies[0]?.write("for bob ");
   await eventually(() => contents(agent).join() === "Bob asks,for bob ");
 
   say(agent, "I ask");
-  const run = agent.runAgent();
+  const run = agent.runAgent({ runId: "mine" });
   await eventually(() => replies.length === 2);
+  replies[0]?.write("but not ");
   replies[1]?.write("for me");
   replies[1]?.finish();
   await run;
+  const mine = events.slice(events.findIndex(({ runId }) => runId === "mine"));
+  const told = mine.filter(({ type }) => type === "TEXT_MESSAGE_CONTENT").map(({ delta }) => delta);
   replies[0]?.write("at last");
   replies[0]?.finish();
 
-  await eventually(() => contents(agent).join() === "Bob asks,I ask,for me,for bob at last");
+  await eventually(() => contents(agent).join() === "Bob asks,I ask,for me,for bob but not at last");
+  assert.deepEqual(told, ["for me"]);
 });
 
 test("what others say while a reply is told is in the room's order at its end", async (t) => {
