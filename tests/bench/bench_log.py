@@ -18,8 +18,9 @@ from unittest.mock import patch
 import boto3
 from moto import mock_aws
 from tests import conftest
-from tests.bench import report
+from tests.bench import fairness, report
 from tests.bench.capacity import CapacityMeter, Cost
+from tests.doubles.metered_process import MeteredProcess
 from tests.doubles.repository import InMemoryRepository
 
 from commons.clock import epoch_seconds
@@ -56,6 +57,7 @@ SECTION: Final = "log"
 ALICE: Final = Caller(user_id="alice", name="Alice", expires_at=2**40)
 TEXT: Final = "x" * 500
 PAGE: Final = 10
+TURNS: Final = 240
 FEW_LISTENERS: Final = 10
 MANY_LISTENERS: Final = 1_000
 FLAT_FACTOR: Final = 1.1
@@ -195,6 +197,12 @@ def subscriptions_ending(repository: IRepository) -> SubscriptionsEndingService:
     return SubscriptionsEndingService(repository, broadcasts=broadcasts)
 
 
+def members_service(repository: IRepository) -> MembersService:
+    return MembersService(
+        repository, subscriptions=subscriptions_ending(repository), max_members=1_000
+    )
+
+
 type Work = Callable[[], object]
 type Operation = Callable[[Deployment], Work]
 """Prepares, unmeasured; what it returns is measured."""
@@ -313,17 +321,13 @@ def list_one_channel(at: Deployment) -> Work:
 
 def join(at: Deployment) -> Work:
     repository = at.warm()
-    members = MembersService(
-        repository, subscriptions=subscriptions_ending(repository), max_members=1_000
-    )
+    members = members_service(repository)
     return lambda: members.put(at.channel_id, ALICE, "dave", "member")
 
 
 def leave(at: Deployment) -> Work:
     repository = at.warm()
-    members = MembersService(
-        repository, subscriptions=subscriptions_ending(repository), max_members=1_000
-    )
+    members = members_service(repository)
     return lambda: members.remove(at.channel_id, ALICE, "carol")
 
 
@@ -440,12 +444,51 @@ def _is_flat(cost: Cost, base: Cost) -> bool:
     )
 
 
+def take_turns(processes: int, *, has_id: bool) -> dict[str, object]:
+    """What an append costs where functions take turns in one channel."""
+    tables = InMemoryRepository()
+    channel_id = channels_service(tables).create(ALICE, CreateChannel(name="Room"))
+    room = channel_id.channel.content.channel_id
+    functions = [MeteredProcess(tables) for _ in range(processes)]
+    services = [MessagesService(function) for function in functions]
+    for number in range(processes + TURNS):
+        if number == processes:
+            for function in functions:
+                function.calls = function.write_units = function.lost = 0
+        message = PostMessage(text=TEXT, client_message_id=f"m{number}" if has_id else None)
+        services[number % processes].post(room, ALICE, message)
+        metrics.clear_metrics()
+    calls = sum(function.calls for function in functions) / TURNS
+    write_units = sum(function.write_units for function in functions) / TURNS
+    most_calls, most_units = 2 if processes == 1 else 3, 5 if has_id else 3
+    return {
+        "functions": processes,
+        "clientMessageId": has_id,
+        "calls an append": round(calls, 2),
+        "WCU an append": round(write_units, 2),
+        "lost": sum(function.lost for function in functions),
+        "budget": f"{most_calls}/{most_units}",
+        # The very first of all cannot know that others will write here.
+        "met": (
+            "yes"
+            if calls <= most_calls + 3 / TURNS and write_units <= most_units + 5 / TURNS
+            else "NO"
+        ),
+    }
+
+
 def main() -> bool:
     """Prints and saves the figures; False where a budget is missed or a cost grows."""
     rows = run()
     report.table("The log: calls, read and write units (budget: calls/RCU/WCU)", rows)
+    turns = [take_turns(k, has_id=has_id) for has_id in (False, True) for k in (1, 2, 4, 8)]
+    report.table("Functions that take turns (budget: calls/WCU)", turns)
+    crowd = fairness.run(channels_service, members_service)
+    report.table(f"{fairness.POSTERS} post without a pause (budget: p99 of 2 s)", crowd)
     report.save(SECTION, rows)
-    return all(row["met"] == row["flat"] == "yes" for row in rows)
+    report.save(f"{SECTION}_turns", turns)
+    report.save(f"{SECTION}_crowd", crowd)
+    return all(row["met"] == row.get("flat", "yes") == "yes" for row in (*rows, *turns, *crowd))
 
 
 if __name__ == "__main__":

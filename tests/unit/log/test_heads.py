@@ -1,18 +1,16 @@
 """What appends cost, and who waits: counts that depend on no machine."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
 
 import pytest
+from tests.doubles.metered_process import MeteredProcess
 from tests.doubles.repository import InMemoryRepository
-from tests.doubles.sizes import WRITE_UNIT_BYTES, item_size
 from tests.integration.log.unreliable import UnreliableRepository
 
 from commons import keys
-from commons.dal import Condition, IRepository, Item, PutWrite, Table, Write
-from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
+from commons.dal import Condition, Item, Table
 from commons.observability import metrics
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageCreatedData, Sender
@@ -46,49 +44,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(log_module, "Timing", clock.timing)
     return clock
-
-
-class MeteredProcess(UnreliableRepository):
-    """A warm function: its own memory of heads, on tables that others use too."""
-
-    def __init__(self, tables: IRepository) -> None:
-        super().__init__(tables)
-        self.calls = 0
-        self.write_units = 0
-        self.lost = 0
-
-    def _call[Answer](
-        self, call: Callable[[], Answer], *, is_repeated_by_sdk: bool = False
-    ) -> Answer:
-        self.calls += 1
-        return super()._call(call, is_repeated_by_sdk=is_repeated_by_sdk)
-
-    def put(self, table: Table, item: Item, *, condition: Condition | None = None) -> None:
-        self.write_units += _units(item)
-        try:
-            super().put(table, item, condition=condition)
-        except ConditionFailedError:
-            self.lost += 1
-            raise
-        self.write_units += _index_units(item)
-
-    def transact(self, writes: Sequence[Write]) -> None:
-        items = [write.item for write in writes if isinstance(write, PutWrite)]
-        self.write_units += 2 * sum(map(_units, items))
-        try:
-            super().transact(writes)
-        except TransactionCanceledError:
-            self.lost += 1
-            raise
-        self.write_units += sum(map(_index_units, items))
-
-
-def _units(item: Item) -> int:
-    return ceil(item_size(item) / WRITE_UNIT_BYTES)
-
-
-def _index_units(item: Item) -> int:
-    return 1 if "message_seq" in item else 0
 
 
 APPENDS = 240

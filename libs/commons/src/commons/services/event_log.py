@@ -278,7 +278,8 @@ class _Append:
         self._goes_first = goes_first
         self._write_id = new_write_id()
         self._began_at = rfc3339(now())
-        self._deadline = timing.clock() + APPEND_BUDGET_SECONDS
+        self._try_began = timing.clock()
+        self._deadline = self._try_began + APPEND_BUDGET_SECONDS
         self._losses = 0
         self._stale_heads = 0
         self._rejections = 0
@@ -292,7 +293,6 @@ class _Append:
             head = self._read_head(consistent=False)
         draft = self._prepare()
         while draft is not None:
-            began = self._timing.clock()
             item = _item(self._channel_id, head + 1, draft, self._write_id)
             companions = draft.writes(head + 1)
             if any(write_key(write) == (self._channel_id, head + 1) for write in companions):
@@ -305,7 +305,7 @@ class _Append:
                 return self._won(item)
             self._judge(refusal, draft)
             if refusal.winner is not None:
-                head = self._next_head(refusal.winner, self._timing.clock() - began)
+                head = self._next_head(refusal.winner)
             else:
                 self._pause_after_rejection()
             if refusal.rejected or not draft.holds_its_reasons:
@@ -362,7 +362,7 @@ class _Append:
         if self._timing.clock() > self._deadline:
             raise StorageBusyError("the channel's log is busy")
 
-    def _next_head(self, winner: Item, try_seconds: float) -> int:
+    def _next_head(self, winner: Item) -> int:
         """The head to try next, after a number was lost to `winner`."""
         if str(winner["created_at"]) <= self._began_at:
             # Written before this append began: not a race, the head was one of long ago.
@@ -370,7 +370,9 @@ class _Append:
             self._heads.note_stale(self._channel_id)
             return self._read_head(consistent=True)
         self._losses += 1
-        self._heads.note_lost(self._channel_id, self._timing.clock(), widen_by=try_seconds)
+        moment = self._timing.clock()
+        self._heads.note_lost(self._channel_id, moment, widen_by=moment - self._try_began)
+        self._try_began = moment
         if self._goes_first:
             return cast("int", winner["seq"])
         self._wait_for_others()
@@ -381,6 +383,7 @@ class _Append:
         window = self._heads.window(self._channel_id, self._timing.clock())
         if window and not self._goes_first:
             self._timing.sleep(self._timing.jitter(window / 2**self._losses))
+            self._try_began = self._timing.clock()
 
     def _pause_after_rejection(self) -> None:
         """The state has changed, which is read anew: a pause only where that goes on and on."""
