@@ -104,9 +104,9 @@ class Remote:
         self._wait()
         return self._tables.update(table, key, update, condition=condition)
 
-    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> Item | None:
+    def delete(self, table: Table, key: Key, *, condition: Condition | None = None) -> None:
         self._wait()
-        return self._tables.delete(table, key, condition=condition)
+        self._tables.delete(table, key, condition=condition)
 
     def batch_delete(self, table: Table, keys: Sequence[Key]) -> None:
         self._wait()

@@ -70,7 +70,12 @@ class MarkRead:
     seq: int
 
 
-type Operation = Post | Edit | Delete | React | PutMember | RemoveMember | MarkRead
+@dataclass(frozen=True)
+class Close:
+    user: str
+
+
+type Operation = Post | Edit | Delete | React | PutMember | RemoveMember | MarkRead | Close
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class ChannelModel:
     messages: dict[int, MessageModel] = field(default_factory=dict)
     used: dict[tuple[str, str], Used] = field(default_factory=dict)
     erased: set[str] = field(default_factory=set)
+    closed: bool = False
 
     def visible(self) -> object:
         """What a reader can tell two channels apart by."""
@@ -134,7 +140,8 @@ class ChannelModel:
             (each.seq, each.sender, each.text, each.reply_to, each.deleted, each.reactions)
             for each in sorted(self.messages.values(), key=lambda message: message.seq)
         ]
-        return self.events, self.members, messages
+        members = {} if self.closed else self.members
+        return self.closed, self.events, members, messages
 
     def texts_to_be_gone(self) -> set[str]:
         """Deleted texts, but for those that another message says as well."""
@@ -149,7 +156,7 @@ class ChannelModel:
             return self, error.status
 
     def _apply(self, operation: Operation) -> Outcome:
-        if operation.user not in self.members:
+        if self.closed or operation.user not in self.members:
             raise ChannelNotFoundError
         match operation:
             case Post():
@@ -166,6 +173,8 @@ class ChannelModel:
                 self._remove_member(operation)
             case MarkRead():
                 self._mark_read(operation)
+            case Close():
+                self._close(operation)
         return "done"
 
     def _append(
@@ -271,6 +280,12 @@ class ChannelModel:
         self._require_another_owner(remove.subject)
         del self.members[remove.subject]
         self._append("member.left", remove.user, {"userId": remove.subject})
+
+    def _close(self, close: Close) -> None:
+        if self.members[close.user].role != "owner":
+            raise ForbiddenError("")
+        self._append("channel.deleted", close.user, {})
+        self.closed = True
 
     def _mark_read(self, mark: MarkRead) -> None:
         member = self.members[mark.user]

@@ -18,7 +18,7 @@ from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import IRepository, PutWrite, Query, SortPrefix, Table, Write
-from commons.errors import ChatError
+from commons.errors import ChannelNotFoundError, ChatError
 from commons.observability import metrics
 from commons.realtime.broadcaster import Broadcaster
 from commons.records.channel import (
@@ -33,11 +33,14 @@ from commons.schemas.event import Role
 from commons.schemas.message import PostMessage
 from commons.services import event_log as log_module
 from commons.services.channel_broadcast import ChannelBroadcastService
+from commons.services.closing import ClosingService
 from commons.services.event_log import EventLogService, Timing
 from commons.services.history import HistoryService
 from commons.services.messages import MessagesService
 from commons.services.read_marks import ReadMarksService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
+from rest_api.services.agents import AgentRules
+from rest_api.services.channels import ChannelsService
 from rest_api.services.deletions import DeletionsService
 from rest_api.services.edits import EditsService
 from rest_api.services.member_rows import new_member_writes
@@ -47,6 +50,7 @@ from rest_api.services.reactions import ReactionsService
 from .model import (
     Answered,
     ChannelModel,
+    Close,
     Delete,
     Edit,
     Logged,
@@ -97,6 +101,12 @@ class Process:
             max_members=1_000,
         )
         self._read_marks = ReadMarksService(repository, broadcasts=broadcasts)
+        ending = SubscriptionsEndingService(repository, broadcasts=broadcasts)
+        self._channels = ChannelsService(
+            repository,
+            agents=AgentRules(["none"]),
+            closing=ClosingService(repository, subscriptions=ending),
+        )
 
     def answer(self, operation: Operation) -> Outcome:
         try:
@@ -128,6 +138,8 @@ class Process:
                 self._members.remove(CHANNEL, caller, operation.subject)
             case MarkRead():
                 self._read_marks.mark(CHANNEL, caller, operation.seq)
+            case Close():
+                self._channels.delete(CHANNEL, caller)
         return "done"
 
 
@@ -145,8 +157,15 @@ def stored(repository: IRepository) -> ChannelModel:
             )
         if not page.has_more:
             break
-    assert log.head(CHANNEL) == page.last_seq == len(events)
-    channel = ChannelModel(members=stored_members(repository), events=events)
+    closed = bool(events) and events[-1].type == "channel.deleted"
+    assert page.last_seq == len(events)
+    if closed:
+        with pytest.raises(ChannelNotFoundError):
+            log.head(CHANNEL)
+    else:
+        assert log.head(CHANNEL) == len(events)
+    members = {} if closed else stored_members(repository)
+    channel = ChannelModel(members=members, events=events, closed=closed)
     before: int | None = None
     while True:
         messages = history.page(CHANNEL, limit=2, before=before)
@@ -211,7 +230,16 @@ def create_channel(repository: IRepository, model: ChannelModel) -> None:
 class Ask:
     """An operation before it is said what it is about: `pick` and `again` choose when it is made."""
 
-    kind: Literal["post", "edit", "delete", "react", "put member", "remove member", "mark read"]
+    kind: Literal[
+        "post",
+        "edit",
+        "delete",
+        "react",
+        "put member",
+        "remove member",
+        "mark read",
+        "close",
+    ]
     user: str
     pick: int
     subject: str
@@ -226,7 +254,7 @@ ASKS = st.builds(
     kind=st.sampled_from(
         [
             *("post", "post", "post", "edit", "delete", "react"),
-            *("put member", "remove member", "mark read"),
+            *("put member", "remove member", "mark read", "close"),
         ]
     ),
     user=st.sampled_from(CALLERS),
@@ -252,6 +280,7 @@ class LogMachine(RuleBasedStateMachine):
         self.texts = 0
         create_channel(self.repository, self.model)
         self.start_process()
+        self.neighbour = Process(UnreliableRepository(self.repository))
 
     def teardown(self) -> None:
         metrics.clear_metrics()
@@ -264,6 +293,12 @@ class LogMachine(RuleBasedStateMachine):
     def nothing_goes_wrong(self, ask: Ask) -> None:
         operation = self.operation(ask)
         self.settle(self.process.answer(operation), [in_turn(self.model, operation)])
+
+    @rule(ask=ASKS)
+    def another_process_is_asked(self, ask: Ask) -> None:
+        """It remembers the head that it left, however many events ago."""
+        operation = self.operation(ask)
+        self.settle(self.neighbour.answer(operation), [in_turn(self.model, operation)])
 
     @rule(ask=ASKS, at_call=AT_CALL)
     def the_sdk_makes_a_call_twice(self, ask: Ask, at_call: int) -> None:
@@ -306,9 +341,8 @@ class LogMachine(RuleBasedStateMachine):
     def another_process_comes_between(self, ask: Ask, at_call: int, other: Ask) -> None:
         operation, theirs = self.operation(ask), self.operation(other)
         answers: list[Outcome] = []
-        others_process = Process(UnreliableRepository(self.repository))
         self.unreliable.arm(
-            Fault(at_call, "meanwhile", lambda: answers.append(others_process.answer(theirs)))
+            Fault(at_call, "meanwhile", lambda: answers.append(self.neighbour.answer(theirs)))
         )
         answer = self.process.answer(operation)
         if not answers:
@@ -351,7 +385,9 @@ class LogMachine(RuleBasedStateMachine):
                 return PutMember(user, ask.subject, ask.role)
             case "remove member":
                 return RemoveMember(user, ask.subject)
-            case "mark read":
+            case "close" if ask.pick % 4 == 0:
+                return Close(user)
+            case _:
                 return MarkRead(user, 1 + ask.pick % (len(model.events) + 1))
 
     def new_text(self) -> str:
