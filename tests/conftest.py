@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,11 @@ def _fresh_clients() -> Iterator[None]:
     metrics.clear_metrics()
 
 
-class _LogLines(logging.Handler):
+class _LogLines(logging.StreamHandler[StringIO]):
     """Keeps what is logged, as Powertools writes it."""
 
     def __init__(self, formatter: logging.Formatter | None) -> None:
-        super().__init__()
+        super().__init__(StringIO())
         self.setFormatter(formatter)
         self.lines: list[str] = []
 

@@ -146,3 +146,9 @@ def numbers_of(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_every_number_that_a_caller_may_send_is_bounded(schema: type[BaseSchema]) -> None:
     for number in numbers_of(schema.model_json_schema()):
         assert {"minimum", "maximum"} <= set(number), number
+
+
+def test_a_path_that_is_no_text_names_no_channel(alice: Client) -> None:
+    event = proxy_event("GET", "/v1/channels/\ud800", user="alice")
+
+    assert alice.send(event).status == 404

@@ -167,7 +167,7 @@ def test_a_poison_record_is_parked_without_its_text_and_the_rest_is_delivered(
     logged: io.StringIO,
 ) -> None:
     poison, sound = channel.say("a secret"), channel.say("sound")
-    poison["dynamodb"]["NewImage"]["type"] = {"S": "no.such.type"}
+    poison["dynamodb"]["NewImage"]["data"] = {"S": "no data of any event"}
 
     answer = lambda_handler({"Records": [poison, sound]}, lambda_context)
 
@@ -200,7 +200,7 @@ def test_what_could_not_even_be_parked_is_handed_over_again_from_the_first_such_
 ) -> None:
     sound, poison, later_poison = channel.say("sound"), other.say("1"), channel.say("2")
     for record in (poison, later_poison):
-        record["dynamodb"]["NewImage"]["type"] = {"S": "no.such.type"}
+        record["dynamodb"]["NewImage"]["data"] = {"S": "no data of any event"}
     parking.break_down()
 
     answer = lambda_handler({"Records": [sound, poison, later_poison]}, lambda_context)

@@ -30,7 +30,7 @@ _MEDIA_TYPE = re.compile(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?\Z', r
 
 def encoded_path(path: str) -> str:
     """The path, percent-encoded: it arrives so from AWS, and decoded from other gateways."""
-    return quote(_BARE_PERCENT.sub("%25", path), safe=_SAFE_IN_PATH)
+    return quote(_BARE_PERCENT.sub("%25", path), safe=_SAFE_IN_PATH, errors="replace")
 
 
 def caller_of(event: APIGatewayProxyEvent) -> Caller:
