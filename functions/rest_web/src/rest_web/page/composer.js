@@ -63,7 +63,7 @@ export class Composer {
 
   rename() {
     const { agent, name } = this.room.channel;
-    const hint = agent.mode === "mention" ? `Message ${name}, or ask @agent` : `Message ${name}`;
+    const hint = agent.mode === "mention" ? "Write, or ask @agent" : `Message ${name}`;
     this.field.placeholder = hint;
     this.field.setAttribute("aria-label", `Message to ${name}`);
   }

@@ -53,12 +53,13 @@ class Page {
       signOut: () => void this.#signOut(),
     });
     this.banner = h("div", { class: "banner", role: "status", hidden: true });
-    this.place = h("main", { class: "place" });
+    this.place = h("div", { class: "place" });
     this.status = h("div", { class: "sr-only", role: "status", "aria-live": "polite" });
     this.toasts = h("div", { class: "toasts", role: "alert" });
     this.element = h(
-      "div",
+      "main",
       { class: "shell" },
+      h("h1", { class: "sr-only" }, "Chat"),
       this.sidebar.element,
       h("div", { class: "stage" }, this.banner, this.place),
       this.status,

@@ -89,6 +89,7 @@ function readCode(lines, at, [opening, mark, info]) {
   let end = at + 1;
   while (end < lines.length && !closes(lines[end], mark)) end += 1;
   const text = lines.slice(at + 1, end).map((line) => line.replace(strip, ""));
+  if (end === lines.length && text.at(-1) === "") text.pop();
   const next = Math.min(end + 1, lines.length);
   const raw = lines.slice(at, next).join("\n");
   return [{ type: "code", raw, language: info.trim(), text: text.join("\n") }, next];

@@ -74,8 +74,8 @@ function lineText(line) {
 function blockElement(block) {
   switch (block.type) {
     case "heading":
-      // Below the page's own headings.
-      return h(/** @type {"h3"} */ (`h${Math.min(6, block.depth + 2)}`), {}, line(block.text));
+      // Below the page's own headings; what a message calls a second level is none of the page.
+      return h("h3", { class: `level-${block.depth}` }, line(block.text));
     case "code":
       return codeBlock(block.text, block.language);
     case "quote":

@@ -65,9 +65,9 @@ export class RowBuilder {
   build = (row, before) => {
     switch (row.kind) {
       case "day":
-        return h("li", { class: "day", role: "separator" }, h("span", {}, row.label));
+        return h("li", { class: "day" }, h("span", {}, row.label));
       case "new":
-        return h("li", { class: "new", role: "separator", id: "new-messages" }, h("span", {}, "New"));
+        return h("li", { class: "new", id: "new-messages" }, h("span", {}, "New"));
       case "notice":
         return this.#notice(row);
       case "message":
@@ -101,7 +101,6 @@ export class RowBuilder {
         "data-seq": message.seq,
         tabindex: -1,
         "aria-label": `${name}, ${timeOfDay(message.createdAt)}`,
-        role: "article",
       },
       avatar(message.sender.id, name, isAgent),
       h(
@@ -238,7 +237,7 @@ export class RowBuilder {
       before ??
       h(
         "li",
-        { class: "message agent draft", "data-draft": draft.replyTo, role: "article", "aria-busy": "true" },
+        { class: "message agent draft", "data-draft": draft.replyTo, "aria-busy": "true" },
         avatar("#agent", "Agent", true),
         h(
           "div",
@@ -272,7 +271,6 @@ export class RowBuilder {
       "li",
       {
         class: ["message", "pending", continues && "continues", unsent.refused && "refused"].filter(Boolean).join(" "),
-        role: "article",
         tabindex: -1,
         "aria-label": `${name}, ${unsent.refused ? "not sent" : "sending"}`,
       },

@@ -46,9 +46,9 @@ export class RoomView {
   constructor(room, page) {
     this.room = room;
     this.page = page;
-    this.title = h("h1", {});
+    this.title = h("h2", {});
     this.summary = h("button", { type: "button", class: "summary", onclick: () => page.openDetails(room) });
-    this.list = h("ol", { class: "timeline", role: "feed", "aria-label": "Messages" });
+    this.list = h("ol", { class: "timeline", role: "list", "aria-label": "Messages" });
     this.beginning = h("div", { class: "beginning" });
     this.ending = h("div", { class: "ending" });
     this.scroller = h(
@@ -192,7 +192,7 @@ export class RoomView {
         "div",
         { class: "empty" },
         h("div", { class: "empty-mark", "aria-hidden": "true" }, icon(agent.mode === "off" ? "people" : "spark")),
-        h("h2", {}, `Welcome to ${name}`),
+        h("h3", {}, `Welcome to ${name}`),
         h("p", {}, text),
         h(
           "div",
