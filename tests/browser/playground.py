@@ -108,7 +108,7 @@ class Agent:
     ) -> None:
         self._log = log
         self._broadcasts = broadcasts
-        self._script = script
+        self.script = script
         self._stopped: set[tuple[str, int]] = set()
         self.thinking_seconds = 0.4
         self.word_seconds = 0.03
@@ -124,7 +124,7 @@ class Agent:
     def _speak(self, question: MessageCreated, generation: int) -> None:
         channel_id, seq = question.channel_id, question.seq
         time.sleep(self.thinking_seconds)
-        words = self._script(question.data.text).split(" ")
+        words = self.script(question.data.text).split(" ")
         said = ""
         for index, word in enumerate(words):
             if (channel_id, seq) in self._stopped:

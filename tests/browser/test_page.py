@@ -40,7 +40,7 @@ def test_markup_in_a_message_stays_text(signed_in: SignIn, people: People) -> No
     assert shown[1] == HOSTILE[1]
     assert shown[3] == HOSTILE[3]
     assert shown[6] == HOSTILE[6]
-    assert alice.texts(".room-name h1") == ["<b onclick=x>room</b>"]
+    assert alice.texts(".room-name h2") == ["<b onclick=x>room</b>"]
     assert alice.all(".timeline img, .timeline script, .timeline iframe, .timeline b") == []
     assert alice.all(".timeline svg:not(.icon), .timeline [onclick], .timeline [onerror]") == []
     assert alice.all('.timeline a[href^="javascript"]') == []

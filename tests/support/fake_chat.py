@@ -52,7 +52,6 @@ class FakeChat:
         refusals: answered to the next actions of that name, one each, instead of serving them.
         ticket_statuses: answered to the next requests for a ticket.
         silent: answers no frame.
-        drops: how many of the next connections end as soon as they are open.
         frames: what clients sent, in order; `received` says when there is more.
         requests: what clients asked by REST, in order.
     """
@@ -65,7 +64,6 @@ class FakeChat:
         self.lose_pushes = 0
         self.says_online = True
         self.silent = False
-        self.drops = 0
         self.refusals: dict[str, list[Json]] = {}
         self.ticket_statuses: list[int] = []
         self.received = asyncio.Condition()
@@ -243,10 +241,6 @@ class FakeChat:
         return None
 
     async def _connected(self, connection: ServerConnection) -> None:
-        if self.drops:
-            self.drops -= 1
-            connection.transport.abort()
-            return
         self.connections.add(connection)
         queue: asyncio.Queue[str] = asyncio.Queue()
         self._sending[connection] = queue

@@ -90,7 +90,6 @@ def test_after_the_final_event_nothing_comes() -> None:
     replies.take(frame(0, "Hello"))
 
     assert replies.ended(message(2, "Hello", replyTo=1, generation=1)) == []
-    assert replies.take(frame(0, "Hello")) == []
     assert replies.take(frame(1, " again")) == []
     assert shown(replies.take(frame(0, "Anew", generation=2))) == "Anew"
 

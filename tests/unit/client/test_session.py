@@ -14,7 +14,6 @@ from chat_client import (
     AgentFailedError,
     ChatError,
     ChatSession,
-    ConnectionState,
     Event,
     MessageCreated,
     NotSubscribedError,
@@ -516,25 +515,6 @@ async def test_a_reply_whose_end_got_lost_is_found_in_the_log(
         assert await reply == "Good day"
 
 
-async def test_a_reply_ends_though_nobody_reads_the_events(
-    chat: FakeChat, new_session: NewSession
-) -> None:
-    settings = SessionSettings(
-        open_seconds=5.0, ping_seconds=0.02, backoff=QUICK.backoff, buffered_events=2
-    )
-    async with new_session(settings=settings) as session:
-        await session.subscribe("room")
-        for _ in range(5):
-            question = await session.send("room", "hello?")
-        reply = session.reply("room", question)
-        chat.delta("Good", 0, question)
-        await anext(reply)
-        chat.lose_pushes = 1
-        chat.reply("Good day", question)
-
-        assert await reply.text() == "Good day"
-
-
 async def test_a_failed_reply_is_an_error(chat: FakeChat, new_session: NewSession) -> None:
     async with new_session() as session:
         await session.subscribe("room")
@@ -703,27 +683,3 @@ async def test_the_state_of_the_connection_can_be_shown(
 
     assert seen == ["waiting", "connecting", "open"]
     assert [state.status async for state in states] == ["closed"]
-
-
-async def test_connections_that_end_at_once_are_failures_like_any_other(
-    chat: FakeChat, new_session: NewSession
-) -> None:
-    async with new_session() as session:
-        await session.subscribe("room")
-        states = session.states()
-        chat.drops = 3
-        chat.cut()
-        waits = [state.failures async for state in take_waits(states, 4)]
-
-    assert waits == [1, 2, 3, 4]
-
-
-async def take_waits(
-    states: AsyncIterator[ConnectionState], count: int
-) -> AsyncIterator[ConnectionState]:
-    async for state in states:
-        if state.status == "waiting":
-            count -= 1
-            yield state
-        if not count:
-            return

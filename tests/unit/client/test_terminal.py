@@ -63,7 +63,7 @@ async def terminal(
         async with asyncio.timeout(40):
             await played.until(lambda: played.said("#link") == "● online")
             if chat.channels:
-                await played.until(lambda: played.app.is_following)
+                await played.until(lambda: bool(chat.channel().subscribers))
                 count = min(50, chat.channel().head)
                 await played.until_shown(count)
             yield played
@@ -142,8 +142,8 @@ async def test_a_reply_grows_and_its_final_event_takes_its_place(
         await played.until(lambda: bool(chat.actions("cancel")))
         chat.reply("Good **day**, Sir", 1)
         await played.until(lambda: not played.app.query(ReplyView))
-        await played.until(lambda: "Good day, Sir" in played.screen())
 
+        assert "Good day, Sir" in played.screen()
         assert played.said("#hint") == ""
 
 
@@ -225,26 +225,6 @@ async def test_typing_presence_and_a_lost_connection_are_shown(
         await played.until(lambda: played.said("#link") == "● online")
         await played.pilot.press("h", "i")
         await played.until(lambda: bool(chat.actions("typing")))
-
-
-async def test_what_comes_while_a_dialog_is_open_is_shown_behind_it(
-    chat: FakeChat, new_session: NewSession
-) -> None:
-    chat.append(text="hello", sender=BOB)
-    async with terminal(chat, new_session) as played:
-        await played.pilot.press("up", "r")
-        chat.append(text="more", sender=BOB)
-        chat.delta("Good", 0, 2)
-        about: dict[str, Any] = {"channelId": "room", "userId": "bob"}
-        chat.push({"type": "typing", **about, "typing": True})
-        chat.push({"type": "presence", **about, "online": True})
-        chat.cut()
-        await played.pilot.pause(0.2)
-        assert len(played.app.screen_stack) == 2
-        await played.pilot.press("escape")
-
-        await played.until(lambda: played.texts() == ["hello", "more"])
-        await played.until(lambda: played.said("#link") == "● online")
 
 
 async def test_unread_messages_of_other_channels_are_counted(

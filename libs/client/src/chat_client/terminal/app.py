@@ -11,7 +11,6 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Footer, OptionList, Static
-from textual.worker import Worker
 
 from chat_client.errors import ChatError, SlowConsumerError, UnreachableError, UnsubscribedError
 from chat_client.link import ConnectionState
@@ -31,7 +30,6 @@ FOLLOWED: Final = 40
 """Channels followed unasked, the liveliest: of the 50 that a connection may be subscribed to."""
 
 PAGE: Final = 100
-NO_CHANNEL: Final = "No channel yet"
 
 
 class ChatApp(App[None]):
@@ -59,16 +57,6 @@ class ChatApp(App[None]):
         self.session = session
         self.me = ""
         self.failure: ChatError | None = None
-        # By reference: a query looks at the topmost screen, and that may be a dialog.
-        self.history = History(id="history")
-        self._me = Static("", id="me", markup=False)
-        self._title = Static(NO_CHANNEL, id="title", markup=False)
-        self._people = Static("", id="people", markup=False)
-        self._link = Static("", id="link", markup=False)
-        self._middle = Horizontal(id="middle")
-        self._list = ChannelList(id="channels")
-        self._hint = Static("", id="hint", markup=False)
-        self._composer = Composer(id="composer", soft_wrap=True, compact=True)
         self._wanted = channel_id
         self._channels: dict[str, Channel] = {}
         self._activity: dict[str, float] = {}
@@ -80,39 +68,34 @@ class ChatApp(App[None]):
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
-            yield self._me
-            yield self._title
-            yield self._people
-            yield self._link
-        with self._middle:
-            yield self._list
+            yield Static("", id="me", markup=False)
+            yield Static("No channel yet", id="title", markup=False)
+            yield Static("", id="people", markup=False)
+            yield Static("", id="link", markup=False)
+        with Horizontal(id="middle"):
+            yield ChannelList(id="channels")
             with Vertical(id="talk"):
-                yield self.history
-                yield self._hint
-                yield self._composer
+                yield History(id="history")
+                yield Static("", id="hint", markup=False)
+                yield Composer(id="composer", soft_wrap=True, compact=True)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._composer.focus()
-        self.spawn(self._run())
+        self.query_one(Composer).focus()
+        self._spawn(self._run())
 
     async def on_unmount(self) -> None:
         self.workers.cancel_all()
         await self.session.close()
-
-    @property
-    def is_following(self) -> bool:
-        """Whether what happens in the channel on the screen is shown as it happens."""
-        return self._conversation is not None and self._conversation.is_following
 
     # What goes on in the background.
 
     async def _run(self) -> None:
         """Opens the session; what ends it ends the app."""
         await self.session.__aenter__()
-        self.spawn(self._watch_link())
+        self._spawn(self._watch_link())
         self.me = (await self.session.client.get_me()).user_id
-        self._me.update(self.me)
+        self.query_one("#me", Static).update(self.me)
         await self._load_channels()
         first = self._wanted or next(iter(self._in_order()), None)
         if first is None:
@@ -126,8 +109,9 @@ class ChatApp(App[None]):
 
     async def _watch_link(self) -> None:
         async for state in self.session.states():
-            self._link.set_classes(state.status)
-            self._link.update(_said_of(state))
+            link = self.query_one("#link", Static)
+            link.set_classes(state.status)
+            link.update(_said_of(state))
 
     async def _load_channels(self) -> None:
         cursor: str | None = None
@@ -157,7 +141,7 @@ class ChatApp(App[None]):
     def _follow(self, channel: Channel) -> None:
         if channel.channel_id not in self._followed:
             self._followed.add(channel.channel_id)
-            self.spawn(self._follow_events(channel.channel_id, channel.last_seq))
+            self._spawn(self._follow_events(channel.channel_id, channel.last_seq))
 
     async def _follow_events(self, channel_id: str, after: int) -> None:
         """Hands each event of a channel to the conversation, or counts it."""
@@ -201,8 +185,8 @@ class ChatApp(App[None]):
     async def open_channel(self, channel_id: str) -> None:
         """Shows a channel: its newest messages, then what comes."""
         if self._is_shown(channel_id):
-            self._middle.remove_class("list")
-            self._composer.focus()
+            self.query_one("#middle").remove_class("list")
+            self.query_one(Composer).focus()
             return
         channel = self._channels.get(channel_id)
         if channel is None:
@@ -211,13 +195,13 @@ class ChatApp(App[None]):
         self._follow(channel)
         await self._close_conversation()
         self._end_editing()
-        self.show_title(f"# {channel.name}")
-        self._middle.remove_class("list")
-        self._composer.placeholder = f"Message # {channel.name}"
+        self.query_one("#title", Static).update(f"# {channel.name}")
+        self.query_one("#middle").remove_class("list")
+        self.query_one(Composer).placeholder = f"Message # {channel.name}"
         self._conversation = Conversation(self, self.session, channel, self.me)
         self._unread[channel_id] = 0
         self._show_channels()
-        self._composer.focus()
+        self.query_one(Composer).focus()
         await self._conversation.open()
 
     async def _close_conversation(self) -> None:
@@ -225,23 +209,22 @@ class ChatApp(App[None]):
             await self._conversation.close()
             self._conversation = None
 
-    def show_title(self, title: str) -> None:
-        self._title.update(title)
-
     def show_people(self, names: list[str]) -> None:
-        self._people.update(", ".join(names))
+        self.query_one("#people", Static).update(", ".join(names))
 
     def show_hint(self, text: str) -> None:
-        self._hint.update(text)
+        self.query_one("#hint", Static).update(text)
 
     def _say_empty(self) -> None:
-        self.show_title(NO_CHANNEL)
-        self._composer.placeholder = ""
+        self.query_one("#title", Static).update("No channel yet")
+        self.query_one(Composer).placeholder = ""
         self.show_hint("Ctrl+N creates the first one; the agent is in it.")
 
     def _show_channels(self) -> None:
         current = self._conversation.channel_id if self._conversation else None
-        self._list.show([self._channels[each] for each in self._in_order()], self._unread, current)
+        self.query_one(ChannelList).show(
+            [self._channels[each] for each in self._in_order()], self._unread, current
+        )
 
     def _in_order(self) -> list[str]:
         return sorted(self._channels, key=lambda each: self._activity.get(each, 0.0), reverse=True)
@@ -253,7 +236,7 @@ class ChatApp(App[None]):
 
     @on(Composer.Sent)
     async def _send(self, sent: Composer.Sent) -> None:
-        composer = self._composer
+        composer = self.query_one(Composer)
         conversation = self._conversation
         if not sent.text.strip() or conversation is None:
             return
@@ -266,15 +249,16 @@ class ChatApp(App[None]):
             )
         else:
             self._typing_until = 0.0
-            self.spawn(self._post(conversation, sent.text.strip()))
+            self._spawn(self._post(conversation, sent.text.strip()))
 
     async def _post(self, conversation: Conversation, text: str) -> None:
         try:
             await conversation.post(text)
         except ChatError as error:
             self.notify(f"Not sent: {error}", severity="error", markup=False)
-            if not self._composer.text:
-                self._composer.text = text
+            composer = self.query_one(Composer)
+            if not composer.text:
+                composer.text = text
 
     @on(Composer.Typed)
     async def _typed(self) -> None:
@@ -285,14 +269,14 @@ class ChatApp(App[None]):
 
     @on(Composer.LeftUp)
     def _go_up(self) -> None:
-        views = list(self.history.query(LineView))
+        views = list(self.query(LineView))
         if views:
             views[-1].focus()
 
     @on(Composer.GivenUp)
     def _give_up(self) -> None:
         if self._editing is not None:
-            self._composer.text = ""
+            self.query_one(Composer).text = ""
             self._end_editing()
 
     def _end_editing(self) -> None:
@@ -302,7 +286,7 @@ class ChatApp(App[None]):
     @on(History.TopReached)
     def _older(self) -> None:
         if self._conversation is not None:
-            self.spawn(self._conversation.load_older())
+            self._spawn(self._conversation.load_older())
 
     @on(OptionList.OptionSelected, "#channels")
     def _choose_channel(self, selected: OptionList.OptionSelected) -> None:
@@ -311,7 +295,7 @@ class ChatApp(App[None]):
 
     @on(LineView.Chosen)
     def _chosen(self, chosen: LineView.Chosen) -> None:
-        views = list(self.history.query(LineView))
+        views = list(self.query(LineView))
         place = views.index(chosen.view)
         match chosen.action:
             case "previous" if place > 0:
@@ -321,7 +305,7 @@ class ChatApp(App[None]):
             case "next" if place + 1 < len(views):
                 views[place + 1].focus()
             case "next" | "leave":
-                self._composer.focus()
+                self.query_one(Composer).focus()
             case _:
                 self._change(chosen.view.line.seq, chosen.action, chosen.view.line.text)
 
@@ -332,14 +316,14 @@ class ChatApp(App[None]):
         match action:
             case "edit":
                 self._editing = seq
-                composer = self._composer
+                composer = self.query_one(Composer)
                 composer.text = text
                 composer.move_cursor(composer.document.end)
                 composer.focus()
                 self.show_hint("Editing: Enter saves, Esc leaves it as it was")
             case "regenerate":
                 self._do(self.session.client.regenerate_reply(conversation.channel_id, seq))
-                self._composer.focus()
+                self.query_one(Composer).focus()
             case "delete":
                 self._confirm_deletion(conversation, seq)
             case "react":
@@ -385,8 +369,8 @@ class ChatApp(App[None]):
 
     def action_channels(self) -> None:
         """Goes to the list; on a narrow screen it takes the conversation's place."""
-        self._middle.add_class("list")
-        self._list.focus()
+        self.query_one("#middle").add_class("list")
+        self.query_one(ChannelList).focus()
 
     def _do(self, call: Coroutine[Any, Any, object]) -> None:
         """In the background; a refusal is shown."""
@@ -397,9 +381,9 @@ class ChatApp(App[None]):
             except ChatError as error:
                 self.notify(str(error), severity="error", markup=False)
 
-        self.spawn(done())
+        self._spawn(done())
 
-    def spawn(self, call: Coroutine[Any, Any, None]) -> Worker[None]:
+    def _spawn(self, call: Coroutine[Any, Any, None]) -> None:
         """In the background; a ChatError ends the app."""
 
         async def guarded() -> None:
@@ -413,7 +397,7 @@ class ChatApp(App[None]):
                 if self.is_running:
                     raise
 
-        return self.run_worker(guarded())
+        self.run_worker(guarded())
 
 
 def _said_of(state: ConnectionState) -> str:

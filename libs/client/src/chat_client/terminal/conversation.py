@@ -2,20 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from textual.worker import Worker
+from textual.widgets import Static
 
 from chat_client.errors import ChatError
-from chat_client.frames import PresenceFrame, TypingFrame
 from chat_client.models import AgentFailed, Channel, ChannelUpdated, Event, MessageCreated, Sender
 from chat_client.operations import new_id
 from chat_client.replies import Delta
 from chat_client.session import ChatSession
 from chat_client.terminal.timeline import Line, Timeline
-from chat_client.terminal.views import LineView, ReplyView
+from chat_client.terminal.views import History, LineView, ReplyView
 
 if TYPE_CHECKING:
     from chat_client.terminal.app import ChatApp
@@ -35,7 +34,7 @@ class Conversation:
         self._app = app
         self._session = session
         self._me = me
-        self._history = app.history
+        self._history = app.query_one(History)
         self._timeline = Timeline()
         self._views: dict[int, LineView] = {}
         self._replies: dict[tuple[int, int], ReplyView] = {}
@@ -43,12 +42,11 @@ class Conversation:
         self._pending: dict[str, LineView] = {}
         self._typing: dict[str, float] = {}
         self._online: set[str] = set()
-        self.is_following = False
         self._has_older = True
         self._loading = asyncio.Lock()
         self._read_through = channel.read_seq
         self._last_seq = channel.last_seq
-        self._workers: list[Worker[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._waiting: list[Event] | None = []
 
     @property
@@ -65,19 +63,16 @@ class Conversation:
         for event in waiting:
             await self.take(event)
         await self._session.subscribe(self.channel_id, after=self._last_seq)
-        deltas = self._session.deltas(self.channel_id)
-        typing = self._session.typing_updates(self.channel_id)
-        presence = self._session.presence_updates(self.channel_id)
-        self._follow(self._follow_deltas(deltas))
-        self._follow(self._follow_typing(typing))
-        self._follow(self._follow_presence(presence))
-        self.is_following = True
+        self._follow(self._follow_deltas())
+        self._follow(self._follow_typing())
+        self._follow(self._follow_presence())
         self._show_hint()
         await self._mark_read()
 
     async def close(self) -> None:
-        for worker in self._workers:
-            worker.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._history.remove_children()
         self._app.show_people([])
         self._app.show_hint("")
@@ -104,7 +99,7 @@ class Conversation:
             self._waiting.append(event)
             return
         if isinstance(event, ChannelUpdated) and event.data.name:
-            self._app.show_title(f"# {event.data.name}")
+            self._app.query_one("#title", Static).update(f"# {event.data.name}")
         seq = self._timeline.apply(event)
         # In one step: what takes another's place does not flicker.
         with self._app.batch_update():
@@ -144,8 +139,7 @@ class Conversation:
             await self._session.client.add_reaction(self.channel_id, seq, emoji)
 
     def _follow(self, call: Coroutine[Any, Any, None]) -> None:
-        self._workers = [each for each in self._workers if not each.is_finished]
-        self._workers.append(self._app.spawn(self._quietly(call)))
+        self._tasks.append(asyncio.create_task(self._quietly(call)))
 
     async def _quietly(self, call: Coroutine[Any, Any, None]) -> None:
         """The end of the channel is the business of who reads its events."""
@@ -154,12 +148,12 @@ class Conversation:
         except ChatError:
             return
 
-    async def _follow_deltas(self, deltas: AsyncIterator[Delta]) -> None:
-        async for delta in deltas:
+    async def _follow_deltas(self) -> None:
+        async for delta in self._session.deltas(self.channel_id):
             await self._show_delta(delta)
 
-    async def _follow_typing(self, updates: AsyncIterator[TypingFrame]) -> None:
-        async for update in updates:
+    async def _follow_typing(self) -> None:
+        async for update in self._session.typing_updates(self.channel_id):
             if update.typing:
                 self._typing[update.user_id] = time.monotonic() + TYPING_LASTS
             else:
@@ -167,7 +161,8 @@ class Conversation:
             self._show_hint()
             self._app.set_timer(TYPING_LASTS, self._show_hint)
 
-    async def _follow_presence(self, updates: AsyncIterator[PresenceFrame]) -> None:
+    async def _follow_presence(self) -> None:
+        updates = self._session.presence_updates(self.channel_id)
         there = await self._session.client.get_presence(self.channel_id)
         self._online = {presence.user_id for presence in there.items}
         self._show_people()
