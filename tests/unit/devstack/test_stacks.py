@@ -217,7 +217,11 @@ def test_origins_reach_both_apis(tmp_path: Path) -> None:
 
     for name in ("rest", "websocket"):
         parameters = Stack(name, config).parameters(Surroundings())
-        assert parameters["AllowedOrigins"] == "http://localhost:5173"
+        assert parameters["AllowedOrigins"].split(",") == [
+            "http://localhost:5173",
+            f"http://127.0.0.1:{config.port}",
+            f"http://localhost:{config.port}",
+        ]
 
 
 def test_the_key_of_a_model_server_is_a_secret_and_no_parameter(

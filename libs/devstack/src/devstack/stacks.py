@@ -94,7 +94,7 @@ def local_parameters(config: LocalStackConfig, *, model_key_arn: str = "") -> di
         "Traced": "false",
         "AllowTokenInQuery": "true",
         "PostRate": "0",
-        "AllowedOrigins": config.allowed_origins,
+        "AllowedOrigins": _with_our_own(config.allowed_origins, config.port),
     }
     if config.model_url is not None:
         parameters |= {
@@ -106,6 +106,15 @@ def local_parameters(config: LocalStackConfig, *, model_key_arn: str = "") -> di
         parameters["DemoSignInUrl"] = f"http://127.0.0.1:{sign_in.port}"
     parameters["AllowedModels"] = config.model or MODEL_ID
     return parameters
+
+
+def _with_our_own(allowed_origins: str, port: int) -> str:
+    """Where some origins are named, all others are refused: the stack's own web client is none."""
+    if not allowed_origins:
+        return ""
+    return ",".join(
+        [allowed_origins, *(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))]
+    )
 
 
 class Stack:
