@@ -22,7 +22,7 @@ from rest_api.services import channels, reactions, unread
 from websocket_session import schemas as session_schemas
 from websocket_session.services import replay, typing
 from workers_agent.pace import Pace
-from workers_agent.services import leases
+from workers_agent.services import claims
 from workers_delivery.services import delivery
 from workers_presence import departures
 
@@ -111,7 +111,7 @@ def test_whoever_is_removed_hears_nothing_a_second_later() -> None:
 
 def test_a_lease_survives_two_heartbeats_that_fail() -> None:
     pace = Pace()
-    assert pace.lease == leases.LEASE_SECONDS
+    assert pace.lease == claims.LEASE_SECONDS
     assert pace.heartbeat < pace.lease / 3
     assert pace.look <= 2
 

@@ -16,21 +16,24 @@ from tests.integration.rest_api.client import Client
 
 from commons.clock import epoch_seconds
 from commons.dal import IRepository, Table
+from commons.records.spend import NO_COST, Cost
 from commons.schemas.caller import Caller
 from commons.schemas.event import Usage
 from commons.schemas.generation import GenerationRequest
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
+from commons.services.generation_endings import Ending, GenerationEndingsService
+from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from commons.services.rate_limit import PostRateService
+from commons.services.spend import SpendService
 from commons.services.tickets import TicketsService
 from rest_api.app import RestApi
 from rest_api.composition import build_services
 from rest_api.settings import Settings
 from websocket_session.services.renewal import RenewalService
 from websocket_session.services.typing import TypingService
-from workers_agent.services.leases import Claim, LeasesService
-from workers_agent.services.replies import RepliesService
+from workers_agent.services.claims import Claim, ClaimsService
 from workers_presence.records import Change
 from workers_presence.schemas import Departure
 from workers_presence.services.presence import PresenceService
@@ -68,7 +71,9 @@ class World:
         self.bob = self.alice.as_user("bob")
         self.connections = ConnectionsService(self.storage)
         self.broadcasts = ChannelBroadcastService(self.storage, broadcaster=self.broadcaster)
-        self.leases = LeasesService(self.storage)
+        self.spend = SpendService(self.storage, channel_tokens=10_000, user_tokens=10_000)
+        self.claims = ClaimsService(self.storage, spend=self.spend)
+        self.endings = GenerationEndingsService(self.storage, spend=self.spend)
         self.channel = self.alice.new_channel("bob")
         self.alice.say(self.channel, "question")
 
@@ -84,17 +89,23 @@ class World:
         )
 
     def claim(self, generation: int = 1) -> Claim:
+        """Of the question, which the dispatcher opens as its first generation."""
+        if generation == 1:
+            GenerationsService(self.storage).ask(self.channel, 1, "alice", correlation_id=None)
         request = GenerationRequest(channel_id=self.channel, question_seq=1, generation=generation)
-        claim = self.leases.claim(request)
+        claim = self.claims.claim(request)
         assert claim is not None
         return claim
 
     def reply(self, claim: Claim) -> int:
-        replies = RepliesService(self.storage, leases=self.leases)
+        """Sets aside what the reply may cost, lays it down, appends it and settles its cost."""
+        new = self.spend.reservation("alice", "model-a", input_tokens=5, max_tokens=10)
+        self.claims.reserve(claim, new, old=None, cost=NO_COST)
         usage = Usage(model_id="model-a", input_tokens=1, output_tokens=1)
-        event = replies.reply(claim, text="answer", finish_reason="stop", usage=usage)
-        assert event is not None
-        return event.seq
+        self.claims.lay_down(claim, text="answer", finish_reason="stop", usage=usage)
+        row = claim.row.model_copy(update={"reservation": new})
+        cost = Cost(requests=1, input_tokens=1, output_tokens=1)
+        return self.endings.end(row, Ending(text="answer", usage=usage, cost=cost)).seq
 
 
 type Act = Callable[[World], object]
@@ -206,22 +217,22 @@ def reply_to_first(world: World) -> object:
 
 def regenerate_and_claim(world: World) -> object:
     assert world.alice.post(world.path("/messages/2/regenerate")).status == 202
-    return world.claim(generation=2).fence
+    return world.claim(generation=2).row.fence
 
 
 def beat(world: World) -> object:
     claim = world.claim()
-    world.leases.beat(claim, text="so far", next_index=3)
-    return claim.fence
+    world.claims.beat(claim, text="so far", next_index=3)
+    return claim.row.fence
 
 
 def release(world: World) -> object:
-    world.leases.release(world.claim())
-    return world.claim().fence
+    world.claims.release(world.claim(), unsettled=NO_COST, failed=True)
+    return world.claim().row.fence
 
 
 def fail_reply(world: World) -> object:
-    RepliesService(world.storage, leases=world.leases).fail(world.claim(), "model_error")
+    world.endings.end(world.claim().row, Ending(failure="model_error"))
     return world.alice.event_types(world.channel)
 
 
@@ -287,7 +298,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "cancel what is written": call(
         "POST", "/generations/cancel", {"replyTo": 1}, before=lambda world: world.claim()
     ),
-    "claim": Operation(lambda world: world.claim().fence),
+    "claim": Operation(lambda world: world.claim().row.fence),
     "claim, beat": Operation(beat),
     "claim, release, claim": Operation(release),
     "claim, reply": Operation(reply_to_first),

@@ -7,7 +7,8 @@ from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 
 from commons import keys
-from commons.dal import IRepository, Query, Table
+from commons.dal import IRepository, Query, Table, Update
+from commons.services.generations import GenerationsService
 
 SECRET = "the secret words"
 
@@ -152,9 +153,9 @@ def test_deleting_a_question_cancels_its_reply(
 ) -> None:
     channel = alice.new_channel()
     alice.say(channel, "a question")
-    key = keys.generation_key(channel, 1, 1)
-    running = {"channel_id": channel, "question_seq": 1, "generation": 1, "status": "running"}
-    repository.put(Table.CHANNELS, {**key, **running})
+    GenerationsService(repository).ask(channel, 1, "alice", correlation_id=None)
+    key = keys.open_generation_key(channel, 1, 1)
+    repository.update(Table.CHANNELS, key, Update(set={"status": "running", "fence": 1}))
 
     delete(alice, channel)
 
@@ -169,7 +170,7 @@ def test_deleting_a_message_that_nobody_answers_leaves_no_generation(
 
     delete(alice, channel)
 
-    assert repository.find(Table.CHANNELS, keys.generation_key(channel, 1, 1)) is None
+    assert repository.find(Table.CHANNELS, keys.open_generation_key(channel, 1, 1)) is None
 
 
 def test_an_edit_that_races_the_deletion_loses_or_is_redacted(

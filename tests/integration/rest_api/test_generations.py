@@ -37,7 +37,7 @@ def test_a_reply_is_asked_for_anew_once_at_a_time(
     assert regenerate(alice, answered, 2) == 202
     assert regenerate(alice, answered, 2) == 409
 
-    row = repository.get(Table.CHANNELS, keys.generation_key(answered, 1, 2))
+    row = repository.get(Table.CHANNELS, keys.open_generation_key(answered, 1, 2))
     assert row["status"] == "queued"
 
 
@@ -97,4 +97,4 @@ def test_deleting_a_reply_leaves_no_trace_of_a_reply_to_it(
 ) -> None:
     alice.delete(f"/v1/channels/{answered}/messages/2")
 
-    assert repository.find(Table.CHANNELS, keys.generation_key(answered, 2, 1)) is None
+    assert repository.find(Table.CHANNELS, keys.open_generation_key(answered, 2, 1)) is None

@@ -17,7 +17,9 @@ from commons.records.event import event_from_item
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
 from commons.services.event_log import EventLogService
+from commons.services.generations import GenerationsService
 from commons.services.history import HistoryService
+from commons.services.membership import MembershipService
 from websocket_session.services.catch_up import CatchUpService
 from workers_agent.services.context import ContextService
 from workers_agent_dispatcher.queue import IQueue
@@ -187,7 +189,14 @@ def test_the_dispatcher_asks_what_it_knows_and_parks_nothing(
         for item in logged(repository, channel)
     ]
 
-    DispatchService(queue, repository).dispatch(records)
+    dispatcher = DispatchService(
+        queue,
+        repository,
+        membership=MembershipService(repository),
+        generations=GenerationsService(repository),
+    )
+
+    dispatcher.dispatch(records)
 
     assert queue.seqs == [1, 3, 5]
     assert queue.parked == []

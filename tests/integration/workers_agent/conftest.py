@@ -21,9 +21,10 @@ from commons.schemas.caller import Caller
 from commons.schemas.event import AgentFailed, Event, MessageCreated
 from commons.schemas.message import PostMessage
 from commons.services.event_log import EventLogService
+from commons.services.generations import GenerationsService
 from commons.services.messages import MessagesService
 from devstack.demo_model.background import demo_model
-from workers_agent import handler
+from workers_agent import composition, handler
 
 
 @pytest.fixture(scope="session")
@@ -117,10 +118,14 @@ class Room:
         self.repository.put(Table.CONNECTIONS, row.to_item())
 
     def say(self, text: str) -> int:
-        """Says it with the token that tells the demo model which question this is."""
+        """Asks, and opens the reply as the dispatcher does: with the token that tells the demo model which question this is."""
         caller = Caller(user_id="alice", name="Alice", expires_at=0)
         message = PostMessage(text=f"{text} {self.model.token}")
-        return self._messages.post(self.channel_id, caller, message).event.seq
+        seq = self._messages.post(self.channel_id, caller, message).event.seq
+        GenerationsService(self.repository).ask(
+            self.channel_id, seq, caller.user_id, correlation_id="correlation-1"
+        )
+        return seq
 
     def record(self, seq: int, *, message_id: str = "message-1") -> handler.QueueRecord:
         """As the queue mapping hands it over."""
@@ -198,13 +203,13 @@ def room(
     model_url: str,
     lambda_context: LambdaContext,
 ) -> Iterator[Room]:
-    handler.batch_service.cache_clear()
+    composition.batch_service.cache_clear()
     yield Room(moto_repository, management_api, model_url, lambda_context)
-    handler.batch_service().close()
+    composition.batch_service().close()
     with warnings.catch_warnings():
         # A warm function keeps its pools for life: here they end with the test.
         warnings.simplefilter("ignore", ResourceWarning)
-        handler.batch_service.cache_clear()
+        composition.batch_service.cache_clear()
         gc.collect()
 
 

@@ -86,6 +86,7 @@ def test_an_inserted_message_is_queued(
             "questionSeq": 5,
             "generation": 1,
             "correlationId": "correlation-1",
+            "tries": 0,
         }
     ]
 

@@ -13,6 +13,7 @@ from commons.errors import (
     InvalidRequestError,
     MessageNotFoundError,
 )
+from commons.records.generation import EndedGeneration, OpenGeneration
 from commons.schemas.event import MessageCreatedData, Sender
 from commons.services.event_log import Draft, EventLogService
 from commons.services.generations import GenerationsService, Regeneration
@@ -65,14 +66,23 @@ def append(repository: InMemoryRepository) -> Append:
 
 
 def _row(repository: InMemoryRepository, question: int, generation: int, status: str) -> None:
-    row: Item = {
-        **keys.generation_key(CHANNEL, question, generation),
-        "channel_id": CHANNEL,
-        "question_seq": question,
-        "generation": generation,
-        "status": status,
-    }
-    repository.put(Table.CHANNELS, row)
+    if status == "ended":
+        ended = EndedGeneration(
+            channel_id=CHANNEL, question_seq=question, generation=generation, event_seq=1
+        )
+        repository.put(Table.CHANNELS, {**ended.key, **ended.model_dump()})
+        return
+    row = OpenGeneration.model_validate(
+        {
+            "channel_id": CHANNEL,
+            "question_seq": question,
+            "generation": generation,
+            "status": status,
+            "asked_at": 0,
+            "requested_by": "alice",
+        }
+    )
+    repository.put(Table.CHANNELS, {**row.key, **row.model_dump(exclude_defaults=True)})
 
 
 def test_the_next_generation_of_the_same_question_is_queued(
@@ -80,11 +90,11 @@ def test_the_next_generation_of_the_same_question_is_queued(
 ) -> None:
     question = append(ALICE)
     reply = append(AGENT, reply_to=question, generation=1)
-    _row(repository, question, 1, "done")
+    _row(repository, question, 1, "ended")
 
     assert service.regenerate(CHANNEL, "alice", reply) == Regeneration(question, 2)
 
-    row = service.latest(CHANNEL, question)
+    row = service.find_open(CHANNEL, question)
     assert row is not None
     assert (row.generation, row.status, row.requested_by) == (2, "queued", "alice")
 
@@ -94,19 +104,19 @@ def test_a_generation_that_failed_counts(
 ) -> None:
     question = append(ALICE)
     reply = append(AGENT, reply_to=question, generation=1)
-    _row(repository, question, 1, "done")
-    _row(repository, question, 2, "failed")
+    _row(repository, question, 1, "ended")
+    _row(repository, question, 2, "ended")
 
     assert service.regenerate(CHANNEL, "alice", reply).generation == 3
 
 
-@pytest.mark.parametrize("status", ["queued", "running"])
+@pytest.mark.parametrize("status", ["queued", "running", "waiting"])
 def test_one_at_a_time(
     service: GenerationsService, repository: InMemoryRepository, append: Append, status: str
 ) -> None:
     question = append(ALICE)
     reply = append(AGENT, reply_to=question, generation=1)
-    _row(repository, question, 1, "done")
+    _row(repository, question, 1, "ended")
     _row(repository, question, 2, status)
 
     with pytest.raises(ConflictError):
@@ -118,7 +128,7 @@ def test_twice_is_once(
 ) -> None:
     question = append(ALICE)
     reply = append(AGENT, reply_to=question, generation=1)
-    _row(repository, question, 1, "done")
+    _row(repository, question, 1, "ended")
     service.regenerate(CHANNEL, "alice", reply)
 
     with pytest.raises(ConflictError):

@@ -104,12 +104,12 @@ class TestDispatcher:
     ) -> None:
         assert not wakes(asked, change("INSERT", new=event))
 
-    def test_a_queued_generation_is_dispatched(self, asked_anew: dict[str, Any]) -> None:
-        row = change("INSERT", new={"status": "queued"}, pk="channel#C", sk="generation#1#2")
+    def test_a_reply_asked_for_anew_is_dispatched(self, asked_anew: dict[str, Any]) -> None:
+        row = change("INSERT", new={"wakes": "dispatcher"}, pk="open#C", sk="generation#1#2")
         assert wakes(asked_anew, row)
 
-    def test_a_claimed_first_reply_is_not(self, asked_anew: dict[str, Any]) -> None:
-        row = change("INSERT", new={"status": "running"}, pk="channel#C", sk="generation#1#1")
+    def test_a_reply_that_the_dispatcher_opened_is_not(self, asked_anew: dict[str, Any]) -> None:
+        row = change("INSERT", new={"status": "queued"}, pk="open#C", sk="generation#1#1")
         assert not wakes(asked_anew, row)
 
     def test_a_member_row_is_not(self, asked_anew: dict[str, Any]) -> None:

@@ -11,10 +11,12 @@ import pytest
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
+from commons.clock import now
 from commons.dal import Item, Query, Table, Update
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
 from commons.records.connection import Subscription
-from commons.records.generation import GenerationRecord
+from commons.records.generation import OpenGeneration
+from commons.records.spend import Budget, Cost, UsageRecord
 from commons.schemas.caller import Caller
 from commons.schemas.event import AgentFailed, Event, MessageCreated, Usage
 from commons.schemas.generation import GenerationRequest
@@ -23,14 +25,13 @@ from commons.services.connections import ConnectionsService
 from commons.services.event_log import EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.messages import MessagesService
+from workers_agent.composition import build_batch_service
 from workers_agent.model import Chunk, EndChunk, IModel, Prompt, TextChunk
 from workers_agent.pace import Pace
 from workers_agent.schemas import Delivery
-from workers_agent.services.answering import AnsweringService
 from workers_agent.services.batch import BatchService
-from workers_agent.services.budgets import BudgetsService
-from workers_agent.services.context import ContextService
-from workers_agent.services.leases import LeasesService
+from workers_agent.services.deltas import IAudience
+from workers_agent.settings import AgentWorkerSettings
 
 CHANNEL = "channel-1"
 FAST = Pace(
@@ -219,8 +220,11 @@ class Room:
     def say(
         self, text: str, user_id: str = "alice", *, name: str | None = None, channel: str = CHANNEL
     ) -> int:
+        """Asks, and opens the reply as the dispatcher does."""
         caller = Caller(user_id=user_id, name=name, expires_at=0)
-        return self.messages.post(channel, caller, PostMessage(text=text)).event.seq
+        seq = self.messages.post(channel, caller, PostMessage(text=text)).event.seq
+        self.generations.ask(channel, seq, user_id, correlation_id=f"correlation-{seq}")
+        return seq
 
     def worker(
         self,
@@ -231,25 +235,25 @@ class Room:
         user_tokens: int = 0,
         tokens: int = 1_000,
         broadcaster: RecordingBroadcaster | None = None,
+        audience: IAudience | None = None,
     ) -> BatchService:
-        answering = AnsweringService(
+        settings = AgentWorkerSettings(
+            agent_queue_url="unused",
+            websocket_callback_url="unused",
+            allowed_models="default-model,m,another",
+            context_tokens=tokens,
+            channel_tokens_per_day=channel_tokens,
+            user_tokens_per_day=user_tokens,
+        )
+        worker = build_batch_service(
+            settings,
             self.repository,
+            pace=pace,
             model=model,
             broadcaster=broadcaster or self.broadcaster,
-            audience=self.connections,
-            leases=LeasesService(self.repository, seconds=pace.lease),
-            context=ContextService(
-                self.repository,
-                tokens=tokens,
-                allowed_models=["default-model", "m", "another"],
-            ),
-            budgets=BudgetsService(
-                self.repository, channel_tokens=channel_tokens, user_tokens=user_tokens
-            ),
-            pace=pace,
-            event_log=self.event_log,
+            audience=audience or self.connections,
+            queue=self.queue,
         )
-        worker = BatchService(answering, self.queue, pace=pace)
         self._workers.append(worker)
         return worker
 
@@ -274,15 +278,38 @@ class Room:
     def failures(self, channel_id: str = CHANNEL) -> list[AgentFailed]:
         return [event for event in self.events(channel_id) if isinstance(event, AgentFailed)]
 
-    def row(self, seq: int) -> GenerationRecord:
-        row = self.generations.latest(CHANNEL, seq)
+    def row(self, seq: int) -> OpenGeneration:
+        row = self.generations.find_open(CHANNEL, seq)
         assert row is not None
         return row
 
+    def has_ended(self, seq: int) -> bool:
+        ended = self.generations.find_last_ended(CHANNEL, seq) is not None
+        return ended and self.generations.find_open(CHANNEL, seq) is None
+
+    def usage(self, user_id: str = "alice") -> Cost:
+        """What the channel's replies to a user have cost, on all days and of all models."""
+        query = Query(table=Table.CHANNELS, partition=keys.usage_partition(CHANNEL))
+        rows = map(UsageRecord.model_validate, self.repository.iterate(query))
+        costs = (
+            Cost(
+                requests=row.requests,
+                input_tokens=row.input_tokens,
+                output_tokens=row.output_tokens,
+            )
+            for row in rows
+            if row.user_id == user_id
+        )
+        return sum(costs, start=Cost())
+
+    def set_aside(self, scope: str = "channel", subject: str = CHANNEL) -> int:
+        """Tokens that the day's budget counts by now."""
+        key = keys.budget_key(scope, subject, now().date().isoformat())
+        return Budget.model_validate(self.repository.find(Table.CHANNELS, key) or {}).tokens
+
     def everything_stored(self) -> str:
         """Every item of the channels table, as text."""
-        query = Query(table=Table.CHANNELS, partition=keys.channel_partition(CHANNEL))
-        return repr(list(self.repository.iterate(query)))
+        return repr(self.repository.all_items(Table.CHANNELS))
 
 
 def delivery(seq: int, generation: int = 1, *, channel_id: str = CHANNEL) -> Delivery:
@@ -297,7 +324,7 @@ def delivery(seq: int, generation: int = 1, *, channel_id: str = CHANNEL) -> Del
 
 def redact(room: Room, seq: int) -> None:
     """As a deletion leaves a message."""
-    redacted = Update(set={"data": {"text": "", "redacted": True}})
+    redacted = Update(set={"data": {"text": "", "redacted": True}, "redacted": True})
     room.repository.update(Table.CHAT_EVENTS, keys.event_key(CHANNEL, seq), redacted)
 
 

@@ -99,8 +99,12 @@ def test_a_body_that_is_no_request_goes_back_to_the_queue(room: Room) -> None:
     assert worker.answer([Delivery("message-1", "receipt-1", None)]) == ["message-1"]
 
 
-def test_a_question_that_does_not_exist_goes_back_to_the_queue(room: Room) -> None:
-    assert room.answer(ScriptedModel(says("Hi.")), 99) == [f"message-{CHANNEL}-99"]
+def test_a_message_about_a_reply_that_nobody_asked_for_is_taken_off(room: Room) -> None:
+    model = ScriptedModel(says("Hi."))
+
+    assert room.answer(model, 99) == []
+
+    assert model.prompts == []
 
 
 def test_nobody_answers_in_a_channel_that_is_gone(room: Room) -> None:
@@ -113,7 +117,7 @@ def test_nobody_answers_in_a_channel_that_is_gone(room: Room) -> None:
 
     assert room.replies() == []
     assert model.prompts == []
-    assert not room.row(seq).is_open
+    assert room.generations.list_open(CHANNEL) == []
 
 
 def test_when_a_reply_has_ended_its_text_is_in_the_log_alone(room: Room) -> None:
@@ -121,7 +125,7 @@ def test_when_a_reply_has_ended_its_text_is_in_the_log_alone(room: Room) -> None
 
     room.answer(ScriptedModel(says("a secret", " and ", "more", delay=0.15)), seq)
 
-    assert room.row(seq).status == "done"
+    assert room.has_ended(seq)
     assert "secret" not in room.everything_stored()
 
 
@@ -175,7 +179,7 @@ def test_a_model_that_keeps_failing_ends_in_one_failure(
     assert failure.data.reason == reason
     assert failure.sender.id == "#agent"
     assert room.replies() == []
-    assert room.row(seq).status == "failed"
+    assert room.has_ended(seq)
 
 
 def test_a_failure_that_may_pass_is_tried_again(room: Room) -> None:

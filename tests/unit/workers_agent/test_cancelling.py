@@ -2,15 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
+from commons import keys
+from commons.dal import PutWrite, Table, Write
 from commons.errors import ChannelNotFoundError, InvalidRequestError
 
-from .conftest import CHANNEL, Room, ScriptedModel, delivery, hangs, redact, says
+from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, hangs, redact, says
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
+
+
+def _ends(room: Room) -> list[str | None]:
+    return [reply.data.finish_reason for reply in room.replies()]
 
 
 def _cancel_all(room: Room, _seq: int) -> None:
@@ -80,7 +87,7 @@ def test_questions_asked_after_a_cancel_are_answered(room: Room) -> None:
 
     room.answer(ScriptedModel(says("Hi.")), seq)
 
-    assert [reply.data.text for reply in room.replies()] == ["Hi."]
+    assert _ends(room) == ["cancelled", "stop"]
 
 
 def test_a_cancel_of_one_question_is_none_of_another(room: Room) -> None:
@@ -89,7 +96,7 @@ def test_a_cancel_of_one_question_is_none_of_another(room: Room) -> None:
 
     room.answer(ScriptedModel(says("Hi.")), second)
 
-    assert [reply.data.text for reply in room.replies()] == ["Hi."]
+    assert _ends(room) == ["cancelled", "stop"]
 
 
 def test_a_reply_that_has_ended_stays_as_it_is(room: Room) -> None:
@@ -145,7 +152,8 @@ def test_cancelling_a_message_of_the_agent_leaves_nothing(room: Room) -> None:
 
     room.generations.cancel(CHANNEL, "alice", room.replies()[0].seq)
 
-    assert room.generations.latest(CHANNEL, room.replies()[0].seq) is None
+    assert room.generations.list_open(CHANNEL) == []
+    assert len(room.replies()) == 1
 
 
 def test_a_question_deleted_before_its_turn_is_not_put_to_the_model(room: Room) -> None:
@@ -188,6 +196,109 @@ def test_a_question_deleted_in_the_last_moment_has_a_cancelled_reply(
     answering.join()
 
     assert [reply.data.finish_reason for reply in room.replies()] == ["cancelled"]
+
+
+def test_a_cancel_of_queued_replies_ends_them_itself(room: Room) -> None:
+    for _ in range(5):
+        room.say("Hello")
+
+    room.generations.cancel(CHANNEL, "alice")
+
+    assert _ends(room) == ["cancelled"] * 5
+    assert room.generations.list_open(CHANNEL) == []
+
+
+@pytest.mark.parametrize("cancel", [_cancel_all, _cancel_this])
+def test_a_cancel_before_the_append_wins(
+    room: Room, monkeypatch: pytest.MonkeyPatch, cancel: Callable[[Room, int], None]
+) -> None:
+    seq = room.say("Hello")
+    transact = room.repository.transact
+    cancelled: list[int] = []
+
+    def cancelling(writes: Sequence[Write]) -> None:
+        is_end = any(
+            isinstance(write, PutWrite) and write.item.get("sender_kind") == "agent"
+            for write in writes
+        )
+        if is_end and not cancelled:
+            cancelled.append(seq)
+            cancel(room, seq)
+        transact(writes)
+
+    monkeypatch.setattr(room.repository, "transact", cancelling)
+
+    room.answer(ScriptedModel(says("Hi.")), seq)
+
+    (reply,) = room.replies()
+    assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "Hi.")
+
+
+def test_a_question_deleted_before_the_append_is_answered_without_text(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = room.say("My secret is 1234.")
+    transact = room.repository.transact
+    deleted: list[int] = []
+
+    def deleting(writes: Sequence[Write]) -> None:
+        is_end = any(
+            isinstance(write, PutWrite) and write.item.get("sender_kind") == "agent"
+            for write in writes
+        )
+        if is_end and not deleted:
+            deleted.append(seq)
+            redact(room, seq)
+        transact(writes)
+
+    monkeypatch.setattr(room.repository, "transact", deleting)
+
+    room.answer(ScriptedModel(says("It is 1234.")), seq)
+
+    (reply,) = room.replies()
+    assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "")
+
+
+def test_a_connection_that_takes_nothing_delays_no_cancel(
+    room: Room, in_background: InBackground
+) -> None:
+    room.listen("good")
+    room.listen("bad", "bob")
+    room.broadcaster.failing.add("bad")
+    seq = room.say("Hello")
+    worker = room.worker(
+        ScriptedModel(says(*["word "] * 500, delay=0.01)), pace=replace(FAST, last_deltas=60.0)
+    )
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while len(room.broadcaster.frames("good")) < 3:
+        time.sleep(0.01)
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+    while not room.replies():
+        time.sleep(0.01)
+    room.broadcaster.failing.clear()
+    answering.join()
+
+    assert room.broadcaster.text("good") == room.replies()[0].data.text
+
+
+def test_a_model_is_hung_up_on_where_its_channel_is_deleted(
+    room: Room, in_background: InBackground
+) -> None:
+    room.listen("socket")
+    seq = room.say("Hello")
+    worker = room.worker(ScriptedModel(says(*["word "] * 5_000, delay=0.01)))
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while not room.broadcaster.frames("socket"):
+        time.sleep(0.01)
+
+    channel = room.repository.get(Table.CHANNELS, keys.channel_key(CHANNEL))
+    room.repository.put(Table.CHANNELS, {**channel, "deleted": True})
+    answering.join()
+
+    assert room.replies() == []
+    assert room.generations.list_open(CHANNEL) == []
+    assert room.usage().requests == 1
 
 
 def test_a_cancelled_question_ends_at_once_though_the_batch_is_busy(

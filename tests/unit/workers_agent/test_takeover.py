@@ -11,13 +11,18 @@ from tests.doubles.repository import InMemoryRepository
 from commons import keys
 from commons.dal import Table, Update
 from commons.schemas.generation import GenerationRequest
-from workers_agent.services.leases import (
-    INDEXES_RESERVED,
-    LeaseHeldError,
-    LeaseLostError,
-    LeasesService,
+from commons.services.generation_endings import (
+    Ending,
+    GenerationEndingsService,
+    GenerationLostError,
 )
-from workers_agent.services.replies import RepliesService
+from commons.services.spend import SpendService
+from workers_agent.services.claims import (
+    INDEXES_RESERVED,
+    Claim,
+    ClaimsService,
+    LeaseHeldError,
+)
 
 from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, says
 
@@ -31,43 +36,49 @@ def _request(seq: int) -> GenerationRequest:
 
 
 @pytest.fixture
-def leases(repository: InMemoryRepository) -> LeasesService:
-    return LeasesService(repository, seconds=0.2)
+def claims(repository: InMemoryRepository) -> ClaimsService:
+    return ClaimsService(repository, seconds=0.2, spend=SpendService(repository))
 
 
-def _die_in_the_middle(room: Room, leases: LeasesService, seq: int, text: str) -> None:
+def _die_in_the_middle(room: Room, claims: ClaimsService, seq: int, text: str) -> None:
     """What a worker leaves that was killed after a heartbeat."""
-    claim = leases.claim(_request(seq))
+    claim = claims.claim(_request(seq))
     assert claim is not None
-    leases.beat(claim, text=text, next_index=3)
+    claims.beat(claim, text=text, next_index=3)
     time.sleep(0.25)
 
 
-def test_one_worker_holds_a_reply_at_a_time(room: Room, leases: LeasesService) -> None:
+def _end(room: Room, claim: Claim, text: str) -> None:
+    GenerationEndingsService(room.repository, event_log=room.event_log).end(
+        claim.row, Ending(text=text)
+    )
+
+
+def test_one_worker_holds_a_reply_at_a_time(room: Room, claims: ClaimsService) -> None:
     seq = room.say("Hello")
-    leases.claim(_request(seq))
+    claims.claim(_request(seq))
 
     with pytest.raises(LeaseHeldError) as raised:
-        leases.claim(_request(seq))
+        claims.claim(_request(seq))
 
     assert 0 < raised.value.seconds <= 0.2
 
 
-def test_a_heartbeat_keeps_the_others_away(room: Room, leases: LeasesService) -> None:
+def test_a_heartbeat_keeps_the_others_away(room: Room, claims: ClaimsService) -> None:
     seq = room.say("Hello")
-    claim = leases.claim(_request(seq))
+    claim = claims.claim(_request(seq))
     assert claim is not None
     time.sleep(0.15)
-    leases.beat(claim, text="so far", next_index=1)
+    claims.beat(claim, text="so far", next_index=1)
     time.sleep(0.1)
 
     with pytest.raises(LeaseHeldError):
-        leases.claim(_request(seq))
+        claims.claim(_request(seq))
 
 
-def test_a_dead_workers_reply_is_taken_over(room: Room, leases: LeasesService) -> None:
+def test_a_dead_workers_reply_is_taken_over(room: Room, claims: ClaimsService) -> None:
     seq = room.say("Hello")
-    _die_in_the_middle(room, leases, seq, "Half a")
+    _die_in_the_middle(room, claims, seq, "Half a")
 
     assert room.answer(ScriptedModel(says("A whole ", "one.")), seq) == []
 
@@ -75,11 +86,11 @@ def test_a_dead_workers_reply_is_taken_over(room: Room, leases: LeasesService) -
 
 
 def test_who_takes_over_starts_with_a_snapshot_past_all_that_was_sent(
-    room: Room, leases: LeasesService
+    room: Room, claims: ClaimsService
 ) -> None:
     room.listen("socket")
     seq = room.say("Hello")
-    _die_in_the_middle(room, leases, seq, "Half a")
+    _die_in_the_middle(room, claims, seq, "Half a")
 
     room.answer(ScriptedModel(says("A whole ", "one.", delay=0.03)), seq)
 
@@ -94,13 +105,13 @@ def test_who_takes_over_starts_with_a_snapshot_past_all_that_was_sent(
 
 
 def test_no_index_is_used_twice_though_no_worker_lived_to_its_first_heartbeat(
-    room: Room, leases: LeasesService
+    room: Room, claims: ClaimsService
 ) -> None:
     room.listen("socket")
     seq = room.say("Hello")
     first_indexes = []
     for _ in range(2):
-        claim = leases.claim(_request(seq))
+        claim = claims.claim(_request(seq))
         assert claim is not None
         first_indexes.append(claim.first_index)
         time.sleep(0.25)
@@ -113,36 +124,34 @@ def test_no_index_is_used_twice_though_no_worker_lived_to_its_first_heartbeat(
     assert first["index"] == 2 * INDEXES_RESERVED
 
 
-def test_a_stalled_worker_that_wakes_up_writes_nothing(room: Room, leases: LeasesService) -> None:
+def test_a_stalled_worker_that_wakes_up_writes_nothing(room: Room, claims: ClaimsService) -> None:
     seq = room.say("Hello")
-    stalled = leases.claim(_request(seq))
+    stalled = claims.claim(_request(seq))
     assert stalled is not None
     time.sleep(0.25)
     room.answer(ScriptedModel(says("Hi.")), seq)
 
-    replies = RepliesService(room.repository, leases=leases, event_log=room.event_log)
-    with pytest.raises(LeaseLostError):
-        replies.reply(stalled, text="Late.", finish_reason="stop", usage=None)
-    with pytest.raises(LeaseLostError):
-        leases.beat(stalled, text="Late.", next_index=1)
+    with pytest.raises(GenerationLostError):
+        _end(room, stalled, "Late.")
+    with pytest.raises(GenerationLostError):
+        claims.beat(stalled, text="Late.", next_index=1)
 
     assert [reply.data.text for reply in room.replies()] == ["Hi."]
 
 
 def test_of_two_that_both_believe_to_hold_it_the_last_claimant_writes(
-    room: Room, leases: LeasesService
+    room: Room, claims: ClaimsService
 ) -> None:
     seq = room.say("Hello")
-    first = leases.claim(_request(seq))
+    first = claims.claim(_request(seq))
     time.sleep(0.25)
-    second = leases.claim(_request(seq))
+    second = claims.claim(_request(seq))
     assert first is not None
     assert second is not None
-    replies = RepliesService(room.repository, leases=leases, event_log=room.event_log)
 
-    with pytest.raises(LeaseLostError):
-        replies.reply(first, text="First.", finish_reason="stop", usage=None)
-    replies.reply(second, text="Second.", finish_reason="stop", usage=None)
+    with pytest.raises(GenerationLostError):
+        _end(room, first, "First.")
+    _end(room, second, "Second.")
 
     assert [reply.data.text for reply in room.replies()] == ["Second."]
 
@@ -159,19 +168,19 @@ def test_a_worker_whose_reply_was_taken_over_stops_at_once(
         time.sleep(0.01)
 
     room.repository.update(
-        Table.CHANNELS, keys.generation_key(CHANNEL, seq, 1), Update(add={"fence": 1})
+        Table.CHANNELS, keys.open_generation_key(CHANNEL, seq, 1), Update(add={"fence": 1})
     )
     answering.join()
 
     assert room.replies() == []
-    assert len(undone) == 1
+    assert undone == []
 
 
 def test_a_message_seen_while_another_worker_writes_waits_and_does_not_fail(
-    room: Room, leases: LeasesService
+    room: Room, claims: ClaimsService
 ) -> None:
     seq = room.say("Hello")
-    leases.claim(_request(seq))
+    claims.claim(_request(seq))
 
     assert room.answer(ScriptedModel(says("Hi.")), seq) == []
 
@@ -182,10 +191,10 @@ def test_a_message_seen_while_another_worker_writes_waits_and_does_not_fail(
 
 
 def test_a_dead_workers_reply_that_was_cancelled_ends_in_what_it_wrote(
-    room: Room, leases: LeasesService
+    room: Room, claims: ClaimsService
 ) -> None:
     seq = room.say("Hello")
-    _die_in_the_middle(room, leases, seq, "Half a")
+    _die_in_the_middle(room, claims, seq, "Half a")
     room.generations.cancel(CHANNEL, "alice", seq)
     model = ScriptedModel(says("Hi."))
 
@@ -198,11 +207,11 @@ def test_a_dead_workers_reply_that_was_cancelled_ends_in_what_it_wrote(
 
 @pytest.mark.parametrize("laid_down", ["Half a", ""])
 def test_who_heard_more_than_a_dead_worker_laid_down_hears_the_text_that_it_ends_in(
-    room: Room, leases: LeasesService, laid_down: str
+    room: Room, claims: ClaimsService, laid_down: str
 ) -> None:
     room.listen("socket")
     seq = room.say("Hello")
-    _die_in_the_middle(room, leases, seq, laid_down)
+    _die_in_the_middle(room, claims, seq, laid_down)
     room.generations.cancel(CHANNEL, "alice", seq)
 
     room.answer(ScriptedModel(says("Hi.")), seq)
@@ -225,11 +234,11 @@ def test_a_reply_cancelled_before_its_first_worker_came_needs_no_delta(room: Roo
 
 
 def test_a_question_that_kills_every_worker_is_closed_with_a_failure(
-    room: Room, leases: LeasesService
+    room: Room, claims: ClaimsService
 ) -> None:
     seq = room.say("Hello")
     for _ in range(3):
-        _die_in_the_middle(room, leases, seq, "")
+        _die_in_the_middle(room, claims, seq, "")
     model = ScriptedModel(says("Hi."))
 
     room.answer(model, seq)

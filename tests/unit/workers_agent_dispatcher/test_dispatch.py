@@ -8,7 +8,9 @@ from commons import keys
 from commons.dal import Item, Table
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.records.channel import ChannelRecord
+from commons.records.generation import EndedGeneration
 from commons.schemas.generation import GenerationRequest
+from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import QueueUnavailableError
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
@@ -79,7 +81,20 @@ def queue() -> RecordingQueue:
 
 @pytest.fixture
 def service(queue: RecordingQueue, repository: InMemoryRepository) -> DispatchService:
-    return DispatchService(queue, repository)
+    return dispatcher(queue, repository)
+
+
+def dispatcher(
+    queue: RecordingQueue,
+    repository: InMemoryRepository,
+    membership: MembershipService | None = None,
+) -> DispatchService:
+    return DispatchService(
+        queue,
+        repository,
+        membership=membership or MembershipService(repository),
+        generations=GenerationsService(repository),
+    )
 
 
 def test_a_users_message_is_queued_without_its_text(
@@ -207,11 +222,14 @@ def test_a_new_generation_is_queued_as_it_says(
     service: DispatchService, queue: RecordingQueue
 ) -> None:
     row: Item = {
-        **keys.generation_key(CHANNEL, 4, 2),
+        **keys.open_generation_key(CHANNEL, 4, 2),
         "channel_id": CHANNEL,
         "question_seq": 4,
         "generation": 2,
         "status": "queued",
+        "asked_at": 0,
+        "wakes": "dispatcher",
+        "requested_by": "alice",
         "correlation_id": "correlation-2",
     }
 
@@ -224,19 +242,50 @@ def test_a_new_generation_is_queued_as_it_says(
     ]
 
 
-@pytest.mark.parametrize("status", ["running", "unclaimed"])
-def test_a_row_that_a_worker_or_a_cancel_made_is_not_queued(
-    service: DispatchService, queue: RecordingQueue, status: str
+def test_a_question_is_an_open_reply_from_its_dispatch_on(
+    service: DispatchService, repository: InMemoryRepository
 ) -> None:
-    row: Item = {
-        **keys.generation_key(CHANNEL, 4, 1),
-        "channel_id": CHANNEL,
-        "question_seq": 4,
-        "generation": 1,
-        "status": status,
-    }
+    _channel(repository, mode="always")
 
-    service.dispatch([StreamRecord("sn-1", CHANNEL, 4, row)])
+    service.dispatch([_message(seq=7)])
+
+    (row,) = GenerationsService(repository).list_open(CHANNEL)
+    assert (row.question_seq, row.generation, row.status) == (7, 1, "queued")
+    assert row.requested_by == "alice"
+
+
+def test_a_row_that_a_dispatcher_made_is_not_queued_again(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    service.dispatch([_message(seq=7)])
+    row = repository.get(Table.CHANNELS, keys.open_generation_key(CHANNEL, 7, 1))
+
+    service.dispatch([StreamRecord("sn-8", CHANNEL, 7, row)])
+
+    assert len(queue.asked) == 1
+
+
+def test_a_record_that_comes_again_wakes_a_worker_again(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+
+    service.dispatch([_message(seq=7)])
+    service.dispatch([_message(seq=7)])
+
+    assert len(queue.asked) == 2
+    assert len(GenerationsService(repository).list_open(CHANNEL)) == 1
+
+
+def test_a_question_whose_reply_has_ended_is_not_asked_again(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    ended = EndedGeneration(channel_id=CHANNEL, question_seq=7, generation=1, event_seq=8)
+    repository.put(Table.CHANNELS, {**ended.key, **ended.model_dump()})
+
+    assert service.dispatch([_message(seq=7)]) is None
 
     assert queue.asked == []
 
@@ -253,38 +302,39 @@ def test_a_malformed_record_is_parked_and_the_others_go_on(
     assert [request.question_seq for request in queue.asked] == [2]
 
 
-def test_what_storage_cannot_say_is_parked(
+def test_what_storage_cannot_say_comes_again_and_is_parked_for_nobody(
     queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
-    service = DispatchService(queue, repository, membership=BusyMembership(repository))
+    service = dispatcher(queue, repository, BusyMembership(repository))
 
-    assert service.dispatch([_message(seq=3)]) is None
+    assert service.dispatch([_message(seq=3), _message(seq=4)]) == "sn-3"
 
-    assert queue.parked == [Parked(channel_id=CHANNEL, from_seq=3, to_seq=3, reason="storage")]
+    assert queue.parked == []
 
 
 def test_neither_what_was_asked_nor_what_is_malformed_gets_out(
     queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
-    service = DispatchService(queue, repository, membership=BusyMembership(repository))
+    service = dispatcher(queue, repository, BusyMembership(repository))
 
     service.dispatch([_message(seq=3, text=canary("text")), _message(seq=4, data=canary("bad"))])
 
     assert canary("text") not in repr(queue.parked)
 
 
-def test_what_the_queue_refuses_is_parked(repository: InMemoryRepository) -> None:
+def test_what_the_queue_refuses_comes_again(repository: InMemoryRepository) -> None:
     queue = RecordingQueue(refuses=True)
-    _channel(repository, mode="always")
-
-    assert DispatchService(queue, repository).dispatch([_message(seq=3)]) is None
-
-    assert queue.parked == [Parked(channel_id=CHANNEL, from_seq=3, to_seq=3, reason="queue")]
-
-
-def test_what_cannot_even_be_parked_is_handed_over_again(repository: InMemoryRepository) -> None:
-    queue = RecordingQueue(refuses=True, parks=False)
     _channel(repository, mode="always")
     records = [_message(seq=2, sender_kind="agent"), _message(seq=3), _message(seq=4)]
 
-    assert DispatchService(queue, repository).dispatch(records) == "sn-3"
+    assert dispatcher(queue, repository).dispatch(records) == "sn-3"
+
+    assert queue.parked == []
+
+
+def test_what_cannot_be_parked_comes_again(repository: InMemoryRepository) -> None:
+    queue = RecordingQueue(parks=False)
+    _channel(repository, mode="always")
+    records = [_message(seq=3), _message(seq=4, data={"nonsense": "secret"})]
+
+    assert dispatcher(queue, repository).dispatch(records) == "sn-4"

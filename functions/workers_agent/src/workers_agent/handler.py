@@ -1,25 +1,13 @@
 """Questions off the agent's queue, to replies in the log."""
 
-from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
 from pydantic import ValidationError
 
 from commons.observability import log, metrics, tracer
-from commons.realtime.broadcaster import Broadcaster
 from commons.schemas.generation import GenerationRequest
-from commons.services.base import default_repository
-from commons.services.connections import ConnectionsService
-from workers_agent.pace import Pace
-from workers_agent.providers import build_model
-from workers_agent.queue import SqsAgentQueue
+from workers_agent.composition import batch_service
 from workers_agent.schemas import Delivery
-from workers_agent.services.answering import AnsweringService
-from workers_agent.services.batch import BatchService
-from workers_agent.services.budgets import BudgetsService
-from workers_agent.services.context import ContextService
-from workers_agent.services.leases import LeasesService
-from workers_agent.settings import AgentWorkerSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -41,30 +29,6 @@ class BatchItemFailure(TypedDict):
 
 class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
-
-
-@cache
-def batch_service() -> BatchService:
-    settings = AgentWorkerSettings()
-    pace = Pace(idle=settings.model_idle_timeout, total=settings.model_total_timeout)
-    repository = default_repository()
-    answering = AnsweringService(
-        repository,
-        model=build_model(settings),
-        broadcaster=Broadcaster(settings.websocket_callback_url),
-        audience=ConnectionsService(repository),
-        leases=LeasesService(repository, seconds=pace.lease),
-        context=ContextService(
-            repository, tokens=settings.context_tokens, allowed_models=settings.models
-        ),
-        budgets=BudgetsService(
-            repository,
-            channel_tokens=settings.channel_tokens_per_day,
-            user_tokens=settings.user_tokens_per_day,
-        ),
-        pace=pace,
-    )
-    return BatchService(answering, SqsAgentQueue(settings.agent_queue_url), pace=pace)
 
 
 @metrics.log_metrics

@@ -17,7 +17,8 @@ class Pace:
         idle: without a token.
         total: for a reply, retries included.
         first_backoff: before the first retry at most; it doubles with each.
-        last_deltas: what the end of a reply waits for its deltas.
+        last_deltas: what the end of a reply waits for its deltas at most.
+        patience: how long a finished text is tried to be appended while storage is in trouble.
         post: for one frame to everybody; who has not taken it by then gets a snapshot later. A
             removed member hears nothing after `look` and this.
         frame: between two delta frames of a channel.
@@ -31,7 +32,8 @@ class Pace:
     idle: float = 20.0
     total: float = 120.0
     first_backoff: float = 1.0
-    last_deltas: float = 2.0
+    last_deltas: float = 0.3
+    patience: float = 30.0
     post: float = 0.4
     frame: float = 0.1
     frames_per_second: float = 1_000.0

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from commons.dal import deserialize
 from commons.observability import log, metrics, tracer
 from commons.schemas import lambda_events
+from commons.services.base import default_repository
+from commons.services.generations import GenerationsService
+from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import SqsQueue
 from workers_agent_dispatcher.schemas import StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
@@ -18,7 +21,13 @@ if TYPE_CHECKING:
 @cache
 def dispatch_service() -> DispatchService:
     settings = DispatcherSettings()
-    return DispatchService(SqsQueue(settings.agent_queue_url, settings.parking_queue_url))
+    repository = default_repository()
+    return DispatchService(
+        SqsQueue(settings.agent_queue_url, settings.parking_queue_url),
+        repository,
+        membership=MembershipService(repository),
+        generations=GenerationsService(repository),
+    )
 
 
 @metrics.log_metrics

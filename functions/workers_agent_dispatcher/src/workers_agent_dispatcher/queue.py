@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from commons.aws import sqs_client
+from commons.errors import UnavailableError
 from commons.schemas.generation import GenerationRequest
 from workers_agent_dispatcher.schemas import Parked
 
@@ -17,7 +18,7 @@ MAX_BATCH: Final = 10
 """Entries of one SendMessageBatch: SQS's limit."""
 
 
-class QueueUnavailableError(Exception):
+class QueueUnavailableError(UnavailableError):
     """SQS did not take the messages, though asked several times."""
 
 

@@ -20,10 +20,6 @@ def idempotency_marker_key(channel_id: str, sender_id: str, client_message_id: s
     }
 
 
-def reply_marker_key(channel_id: str, question_seq: int, generation: int) -> Key:
-    return {"channel_id": f"reply#{channel_id}#{question_seq}#{generation}", "seq": MARKER_SEQ}
-
-
 def message_state_partition(channel_id: str) -> str:
     return f"{channel_id}#state"
 
@@ -84,6 +80,18 @@ def generation_key(channel_id: str, question_seq: int, generation: int) -> Key:
     }
 
 
+def open_generations_partition(channel_id: str) -> str:
+    """Apart from the channel's other rows: all of a channel that are open are one query."""
+    return f"open#{channel_id}"
+
+
+def open_generation_key(channel_id: str, question_seq: int, generation: int) -> Key:
+    return {
+        "pk": open_generations_partition(channel_id),
+        "sk": f"{generation_prefix(question_seq)}{generation:06d}",
+    }
+
+
 def cancel_key(channel_id: str) -> Key:
     """Through which question replies are cancelled."""
     return {"pk": channel_partition(channel_id), "sk": "cancel"}
@@ -92,6 +100,14 @@ def cancel_key(channel_id: str) -> Key:
 def budget_key(scope: str, subject: str, day: str) -> Key:
     """Tokens spent on a day (`YYYY-MM-DD`, UTC) by a channel or a user."""
     return {"pk": f"budget#{scope}#{subject}", "sk": day}
+
+
+def usage_partition(channel_id: str) -> str:
+    return f"usage#{channel_id}"
+
+
+def usage_key(channel_id: str, day: str, user_id: str, model_id: str) -> Key:
+    return {"pk": usage_partition(channel_id), "sk": f"{day}#{user_id}#{model_id}"}
 
 
 def rate_key(user_id: str) -> Key:

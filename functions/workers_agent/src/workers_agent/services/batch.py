@@ -6,14 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
 
+from commons.errors import UnavailableError
 from commons.observability import log
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
+from commons.services.generation_endings import GenerationLostError
 from workers_agent.pace import Pace
 from workers_agent.queue import IAgentQueue
 from workers_agent.schemas import Delivery
 from workers_agent.services.answering import AnsweringService
-from workers_agent.services.leases import LeaseHeldError, LeaseLostError
+from workers_agent.services.claims import LeaseHeldError
+
+MAX_DELAY_SECONDS: Final = 60
 
 _THREADS: Final = 48
 """Calls to storage and posts of ten replies at once; all of them wait rather than compute."""
@@ -89,16 +93,20 @@ class BatchService(BaseService):
             await self._answering.answer(request, share=share)
         except LeaseHeldError as held:
             # No failure: this message waits for the other worker's end, or for its death.
-            return await self._put_back(request, held)
-        except LeaseLostError:
-            log.warning("lease lost")
-            return False
+            return await self._put_back(request, int(held.seconds) + 2)
+        except GenerationLostError:
+            log.warning("claim lost")
+        except UnavailableError as error:
+            # No fault of the question: it comes back for as long as it is worth answering.
+            log.warning("storage failed", error=type(error).__name__, tries=request.tries)
+            delay = min(MAX_DELAY_SECONDS, 2**request.tries)
+            again = request.model_copy(update={"tries": request.tries + 1})
+            return await self._put_back(again, delay)
         except Exception as error:  # noqa: BLE001 - reported to the queue, which tries again
             log.error("question not answered", error=type(error).__name__)
             return False
         return True
 
-    async def _put_back(self, request: GenerationRequest, held: LeaseHeldError) -> bool:
-        delay = int(held.seconds) + 2
-        log.info("another worker is at it", seconds=delay)
+    async def _put_back(self, request: GenerationRequest, delay: int) -> bool:
+        log.info("put back", seconds=delay)
         return await asyncio.to_thread(self._queue.put_back, request, delay_seconds=delay)

@@ -1,12 +1,12 @@
 """A reply as it is written, to everybody who listens."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from commons.dynamodb.exceptions import RepositoryError
+from commons.dynamodb.exceptions import StorageUnavailableError
 from commons.observability import log
 from commons.realtime import encoded_frames
 from commons.realtime.broadcaster import IBroadcaster, Post
@@ -17,11 +17,12 @@ from workers_agent.pace import Pace
 QUIET_SECONDS: Final = 2.0
 """How long a connection that did not take a frame is left alone: it must not slow the others down."""
 
-LAST_POST_SECONDS: Final = 0.9
-"""Of one try: who listens was looked up just before, and a removed member hears nothing after 1 s."""
+AUDIENCE_SECONDS: Final = 0.6
+"""Who listens is known so long after it was read. With the time that a post may take, a removed
+member hears nothing after 1 s; where subscriptions cannot be read nobody hears anything."""
 
-LAST_PAUSE_SECONDS: Final = 0.2
-"""Between two tries to send the end to who has not taken it."""
+LAST_PAUSE_SECONDS: Final = 0.1
+"""Between two tries to send the end to whoever has not taken it."""
 
 REPLIES_AT_FULL_PACE: Final = 4
 """Replies that one worker streams at ten frames a second each; more of them share that."""
@@ -46,18 +47,23 @@ class _Listener:
     Attributes:
         behind: it lacks something that the others were told, and needs a snapshot.
         quiet_until: on the loop's clock.
+        told_at: when it was sent something last, on the loop's clock.
     """
 
     subscription: Subscription
     behind: bool = False
     quiet_until: float = 0.0
+    told_at: float = 0.0
 
 
 class DeltaBroadcast:
     """Turns text, piece by piece, into few frames, each connection's in order and complete.
 
-    The first text goes out at once; what comes after waits for its turn, ten frames a second and
-    fewer in a full channel. Who joins in the middle gets a snapshot first.
+    The first text goes out at once; what comes after waits for its turn, ten frames a second. Who
+    joins in the middle gets a snapshot first. A full channel is told in turns: whoever was told
+    something longest ago comes first, with a snapshot where it has missed a frame.
+
+    All of it is a hint: trouble with storage or posts never shows outside.
 
     Args:
         first_index: the first frame's.
@@ -90,7 +96,8 @@ class DeltaBroadcast:
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._deadline = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._audience_read_at = float("-inf")
+        self._tasks: list[asyncio.Task[None]] = []
         self.first_told: float | None = None
 
     @property
@@ -113,47 +120,59 @@ class DeltaBroadcast:
         self._told = 0
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def refresh(self) -> None:
-        """Looks who listens, and greets who came since."""
-        await self._take_audience()
-        moment = asyncio.get_running_loop().time()
-        if any(each.behind and each.quiet_until <= moment for each in self._listeners.values()):
-            self._wake.set()
+        """Begins to tell; again: nothing."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._quietly(self._tell())),
+                asyncio.create_task(self._quietly(self._listen())),
+            ]
 
     async def finish(self, seconds: float) -> None:
         """Sends what is left, also to who missed something, and waits for it so long at most."""
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._closing.set()
         self._wake.set()
-        if self._task is None:
+        if not self._tasks:
             return
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                await self._task
-        except TimeoutError:
+        telling, _listening = self._tasks
+        await asyncio.wait([telling], timeout=seconds)
+        if not telling.done():
             log.warning("last deltas not sent in time")
 
     async def stop(self) -> None:
         """Sends nothing more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _quietly(self, telling: Coroutine[None, None, None]) -> None:
+        try:
+            await telling
+        except Exception as error:  # noqa: BLE001 - a hint that fails is no failure of the reply
+            log.error("deltas ended", error=type(error).__name__)
+
+    async def _listen(self) -> None:
+        """Looks who listens, again and again, and greets who came since."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            await self._take_audience()
+            await asyncio.sleep(max(0.0, began + self._pace.look - loop.time()))
 
     async def _take_audience(self) -> None:
         channel_id = self._request.channel_id
+        began = asyncio.get_running_loop().time()
         try:
             rows = await asyncio.to_thread(self._audience.subscriptions, channel_id)
-        except RepositoryError as error:
-            # Deltas are hints: the reply goes on, and the next look finds who listens.
+        except StorageUnavailableError as error:
             log.warning("audience not read", error=type(error).__name__)
             return
         told = self._is_told()
         self._listeners = {
             row.connection_id: self._known_as(row) or _Listener(row, behind=told) for row in rows
         }
+        self._audience_read_at = began
+        self._wake.set()
 
     def _known_as(self, row: Subscription) -> _Listener | None:
         known = self._listeners.get(row.connection_id)
@@ -161,8 +180,7 @@ class DeltaBroadcast:
             return None
         return known
 
-    async def _run(self) -> None:
-        await self._take_audience()
+    async def _tell(self) -> None:
         while not self._closing.is_set():
             await self._wake.wait()
             self._wake.clear()
@@ -170,24 +188,43 @@ class DeltaBroadcast:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
                         await self._closing.wait()
-        await self._send_the_end()
+                if self._lags():
+                    self._wake.set()
+        await self._tell_the_end()
 
-    async def _send_the_end(self) -> None:
+    async def _tell_the_end(self) -> None:
         """Until everybody has it: nothing comes after it that could fill a hole."""
         loop = asyncio.get_running_loop()
-        while True:
-            await self._take_audience()
+        while (left := self._deadline - loop.time()) > 0:
             for listener in self._listeners.values():
                 listener.quiet_until = 0.0
-            await self._send(seconds=min(LAST_POST_SECONDS, self._deadline - loop.time()))
-            if not any(listener.behind for listener in self._listeners.values()):
+            await self._send(seconds=min(self._pace.post, left))
+            if self._has_told_all():
                 return
             await asyncio.sleep(LAST_PAUSE_SECONDS)
 
+    def _has_told_all(self) -> bool:
+        is_known = self._audience_read_at > float("-inf")
+        has_news = self._told < len(self._text) or self._replaces_told_text()
+        lags = any(listener.behind for listener in self._listeners.values())
+        return is_known and not has_news and not lags
+
+    def _lags(self) -> bool:
+        """Whether somebody who may be sent something lacks something."""
+        moment = asyncio.get_running_loop().time()
+        return any(
+            listener.behind and listener.quiet_until <= moment
+            for listener in self._listeners.values()
+        )
+
     def _pause(self) -> float:
-        by_audience = len(self._listeners) / self._pace.frames_per_second
+        by_audience = min(len(self._listeners), self._turn()) / self._pace.frames_per_second
         by_share = self._pace.frame * self._share / REPLIES_AT_FULL_PACE
         return max(self._pace.frame, by_audience, by_share)
+
+    def _turn(self) -> int:
+        """How many are told at a time: what the pace sends while one post may take."""
+        return max(1, int(self._pace.frames_per_second * self._pace.post))
 
     async def _send(self, *, seconds: float) -> bool:
         """Sends everybody what they lack; False where nobody lacks anything."""
@@ -209,6 +246,9 @@ class DeltaBroadcast:
         return True
 
     def _posts(self) -> dict[str, Post]:
+        moment = asyncio.get_running_loop().time()
+        if moment - self._audience_read_at > AUDIENCE_SECONDS:
+            return {}
         piece = self._text[self._told :]
         has_news = bool(piece) or self._replaces_told_text()
         if has_news:
@@ -221,19 +261,27 @@ class DeltaBroadcast:
             everything = self._frame(self._index - 1, self._text, snapshot=True)
         else:
             return {}
-        moment = asyncio.get_running_loop().time()
+        lacking = [
+            listener
+            for listener in self._listeners.values()
+            if (listener.behind or has_news) and listener.quiet_until <= moment
+        ]
+        if has_news:
+            for listener in self._listeners.values():
+                listener.behind = listener.behind or listener.quiet_until > moment
+        lacking.sort(key=lambda listener: listener.told_at)
+        turn = self._turn()
         posts: dict[str, Post] = {}
-        for connection_id, listener in self._listeners.items():
-            if listener.behind:
-                if listener.quiet_until > moment:
-                    continue
-                frame = everything
-                listener.behind = False
-            elif has_news:
-                frame = news
-            else:
-                continue
-            posts[connection_id] = Post(connection_id, (frame,), listener.subscription.connected_at)
+        for listener in lacking[:turn]:
+            subscription = listener.subscription
+            frame = everything if listener.behind else news
+            posts[subscription.connection_id] = Post(
+                subscription.connection_id, (frame,), subscription.connected_at
+            )
+            listener.behind = False
+            listener.told_at = moment
+        for listener in lacking[turn:]:
+            listener.behind = True
         return posts
 
     def _is_told(self) -> bool:
@@ -267,5 +315,5 @@ class DeltaBroadcast:
             self._listeners.pop(connection_id, None)
         try:
             await asyncio.gather(*(asyncio.to_thread(self._audience.forget, each) for each in gone))
-        except RepositoryError as error:
+        except StorageUnavailableError as error:
             log.warning("gone connections not forgotten", error=type(error).__name__)

@@ -1,12 +1,12 @@
-"""One reply, from the model's first word to the last, whatever happens in between."""
+"""One answer, from the model's first word to the last, whatever happens in between."""
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import Final, Protocol
 
 from commons.observability import log
 from commons.schemas.event import FinishReason, Usage
@@ -37,6 +37,18 @@ class Written:
     usage: Usage | None
 
 
+class IAttempts(Protocol):
+    """What each attempt needs, and what it leaves."""
+
+    async def begin(self) -> Prompt:
+        """The prompt, built anew: what it held may have been deleted since the one before."""
+        ...
+
+    def ended(self, failure: ModelFailedError) -> None:
+        """An attempt came to nothing."""
+        ...
+
+
 class AnswerWriter:
     """Streams an answer, and asks again while that may help.
 
@@ -49,26 +61,26 @@ class AnswerWriter:
         self._model = model
         self._pace = pace
 
-    async def write(
-        self, next_prompt: Callable[[], Awaitable[Prompt]], deltas: DeltaBroadcast
-    ) -> Written:
+    async def write(self, attempts: IAttempts, deltas: DeltaBroadcast) -> Written:
         """Writes into `deltas` until the model has ended.
-
-        Args:
-            next_prompt: called for each attempt: what it held may have been deleted since.
-            deltas: of this reply.
 
         Raises:
             ModelFailedError: no attempt was answered.
         """
         deadline = asyncio.get_running_loop().time() + self._pace.total
         for attempt in count(1):
+            prompt = await attempts.begin()
             try:
-                async with asyncio.timeout_at(deadline):
-                    return await self._attempt(await next_prompt(), deltas)
+                async with asyncio.timeout_at(deadline) as clock:
+                    return await self._attempt(prompt, deltas)
             except TimeoutError:
-                raise ModelFailedError("timeout", retryable=False) from None
+                if not clock.expired():
+                    raise
+                failure = ModelFailedError("timeout", retryable=False)
+                attempts.ended(failure)
+                raise failure from None
             except ModelFailedError as failure:
+                attempts.ended(failure)
                 pause = self._backoff(attempt, failure)
                 out_of_time = asyncio.get_running_loop().time() + pause >= deadline
                 if not _may_try_again(attempt, failure) or out_of_time:

@@ -8,16 +8,17 @@ from typing import Final
 from pydantic import ValidationError
 
 from commons.dal import IRepository
-from commons.dynamodb.exceptions import RepositoryError
+from commons.errors import UnavailableError
 from commons.observability import log
 from commons.records.channel import AgentRecord
 from commons.records.event import event_from_item
-from commons.records.generation import GenerationRecord
+from commons.records.generation import OpenGeneration
 from commons.schemas.event import MessageCreated
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
+from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
-from workers_agent_dispatcher.queue import IQueue, QueueUnavailableError
+from workers_agent_dispatcher.queue import IQueue
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
 
 _MENTION: Final = re.compile(r"(?<!\w)@agent(?!\w)", re.IGNORECASE)
@@ -32,46 +33,54 @@ class _Wanted:
 
 
 class DispatchService(BaseService):
-    """Queues questions. What it cannot make sense of, or cannot queue, it parks."""
+    """Opens a reply for each question and queues it.
+
+    What storage or the queue does is tried again by the stream: records from the first of them on
+    are handed over again, and those that were dispatched change nothing. What a record is at fault
+    for itself is parked for a person.
+    """
 
     def __init__(
         self,
         queue: IQueue,
         repository: IRepository | None = None,
         *,
-        membership: MembershipService | None = None,
+        membership: MembershipService,
+        generations: GenerationsService,
     ) -> None:
         super().__init__(repository)
         self._queue = queue
-        self._membership = membership or MembershipService(self.repository)
+        self._membership = membership
+        self._generations = generations
 
     def dispatch(self, records: Sequence[StreamRecord]) -> str | None:
         """Queues what the records ask of the agent.
 
         Returns:
-            The sequence number of the first record that could be neither queued nor parked, so
-            that the stream hands it over again from there; None where all is done.
+            The sequence number of the first record that could not be dispatched, so that the
+            stream hands it over again from there; None where all is done.
         """
         wanted: list[_Wanted] = []
-        unparked: list[StreamRecord] = []
+        undone: list[StreamRecord] = []
         agents: dict[str, AgentRecord | None] = {}
         for record in records:
             try:
                 request = self._request(record, agents)
+            except UnavailableError as error:
+                log.warning("record comes again", error=type(error).__name__, seq=record.seq)
+                undone.append(record)
             except (ValidationError, KeyError, TypeError, ValueError):
-                self._park(record, "malformed", unparked)
-            except RepositoryError:
-                self._park(record, "storage", unparked)
+                self._park(record, undone)
             else:
                 if request is not None:
                     wanted.append(_Wanted(record, request))
-        for position in self._queue.ask([each.request for each in wanted]):
-            self._park(wanted[position].record, "queue", unparked)
-        log.info("dispatched", records=len(records), questions=len(wanted))
-        if not unparked:
-            return None
-        numbers = {record.sequence_number for record in unparked}
-        return next(each.sequence_number for each in records if each.sequence_number in numbers)
+        refused = self._queue.ask([each.request for each in wanted])
+        undone += [wanted[position].record for position in refused]
+        log.info("dispatched", records=len(records), questions=len(wanted), undone=len(undone))
+        numbers = {record.sequence_number for record in undone}
+        return next(
+            (each.sequence_number for each in records if each.sequence_number in numbers), None
+        )
 
     def _request(
         self, record: StreamRecord, agents: dict[str, AgentRecord | None]
@@ -93,23 +102,34 @@ class DispatchService(BaseService):
         agent = agents[channel_id]
         if agent is None or not is_addressed(agent, event.data.text):
             return None
+        return self._opened(event, _correlation_id(record))
+
+    def _opened(
+        self, question: MessageCreated, correlation_id: str | None
+    ) -> GenerationRequest | None:
+        """The request, once its reply is a row; None where the reply has ended already."""
+        is_open = self._generations.ask(
+            question.channel_id, question.seq, question.sender.id, correlation_id=correlation_id
+        )
+        if not is_open:
+            return None
         return GenerationRequest(
-            channel_id=channel_id,
-            question_seq=event.seq,
+            channel_id=question.channel_id,
+            question_seq=question.seq,
             generation=1,
-            correlation_id=_correlation_id(record),
+            correlation_id=correlation_id,
         )
 
-    def _park(self, record: StreamRecord, reason: str, unparked: list[StreamRecord]) -> None:
-        log.error(
-            "record parked", reason=reason, channel_id=record.channel_id, question_seq=record.seq
-        )
+    def _park(self, record: StreamRecord, undone: list[StreamRecord]) -> None:
+        log.error("record parked", channel_id=record.channel_id, question_seq=record.seq)
         seq = record.seq if record.seq is not None else 0
-        parked = Parked(channel_id=record.channel_id or "", from_seq=seq, to_seq=seq, reason=reason)
+        parked = Parked(
+            channel_id=record.channel_id or "", from_seq=seq, to_seq=seq, reason="malformed"
+        )
         try:
             self._queue.park(parked)
-        except QueueUnavailableError:
-            unparked.append(record)
+        except UnavailableError:
+            undone.append(record)
 
 
 def is_addressed(agent: AgentRecord, text: str) -> bool:
@@ -119,14 +139,15 @@ def is_addressed(agent: AgentRecord, text: str) -> bool:
             return True
         case "mention":
             return _MENTION.search(text) is not None
-        case "off":
+        case _:
             return False
 
 
 def _regeneration(record: StreamRecord) -> GenerationRequest | None:
-    if record.image.get("status") != "queued":
+    """What `regenerate` opened; every other row was opened here, and queued."""
+    if record.image.get("wakes") != "dispatcher":
         return None
-    row = GenerationRecord.model_validate(record.image)
+    row = OpenGeneration.model_validate(record.image)
     return GenerationRequest(
         channel_id=row.channel_id,
         question_seq=row.question_seq,

@@ -5,11 +5,16 @@ from typing import Final, Literal, Self
 from commons import keys
 from commons.dal.interface import DeleteWrite, Key, PutWrite, Table, Write
 from commons.records.base import StoredModel
+from commons.records.generation import OpenGeneration
 
-type TimerKind = Literal["channel.clear"]
+type TimerKind = Literal["channel.clear", "generation.watch"]
 
 CLEARING_SECONDS: Final = 60
 """Within that the call that deleted a channel clears it by itself."""
+
+
+WATCH_SECONDS: Final = 30
+"""A worker that died has lost its lease by then."""
 
 
 class TimerRecord(StoredModel):
@@ -35,6 +40,12 @@ class TimerRecord(StoredModel):
     def of_deleted_channel(cls, channel_id: str, now: int) -> Self:
         """Clears what the deletion of a channel leaves."""
         return cls.of("channel.clear", channel_id, due=now + CLEARING_SECONDS)
+
+    @classmethod
+    def of_generation(cls, row: OpenGeneration, now: int) -> Self:
+        """Wakes a worker for what nobody writes, and ends what nobody waits for any more."""
+        subject = f"{row.channel_id}#{row.question_seq}#{row.generation}"
+        return cls.of("generation.watch", subject, due=now + WATCH_SECONDS)
 
     def write(self) -> Write:
         return PutWrite(Table.CHANNELS, {**self.key, **self.model_dump()})

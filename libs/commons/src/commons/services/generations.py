@@ -1,28 +1,49 @@
-"""Replies of the agent as rows: asked for anew, cancelled (docs/adr/0014)."""
+"""Replies of the agent as rows: asked for, asked for anew, listed, cancelled (docs/adr/0027)."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from commons import keys
+from commons.clock import epoch_milliseconds
 from commons.dal import (
-    Compare,
+    ConditionCheck,
+    Exists,
     IRepository,
     NotExists,
+    PutWrite,
     Query,
     SortPrefix,
     Table,
     Update,
+    Write,
     any_of,
 )
-from commons.dynamodb.exceptions import ConditionFailedError
-from commons.errors import ConflictError, InvalidRequestError, MessageNotFoundError
+from commons.dal.interface import Compare
+from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
+from commons.errors import (
+    ChannelNotFoundError,
+    ConflictError,
+    InvalidRequestError,
+    MessageNotFoundError,
+)
 from commons.observability import log
-from commons.records.generation import OPEN_STATUSES, ChannelCancels, GenerationRecord
+from commons.records.generation import ChannelCancels, EndedGeneration, OpenGeneration
+from commons.records.timer import TimerRecord
 from commons.schemas.event import MessageCreated
 from commons.services.base import BaseService
 from commons.services.event_log import EventLogService
+from commons.services.generation_endings import (
+    Ending,
+    GenerationEndingsService,
+    GenerationLostError,
+)
 from commons.services.membership import MembershipService
 
-_IS_OPEN = any_of(*(Compare("status", "=", status) for status in OPEN_STATUSES))
+CLOSING_SECONDS: Final = 1.5
+"""A cancel ends queued replies itself: within 2 s they are in the log. What it does not come to by
+then is left to the workers, who ask no model for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +55,60 @@ class Regeneration:
 
 
 class GenerationsService(BaseService):
+    """Asks for replies and cancels them.
+
+    Args:
+        endings: ends what is cancelled before any worker took it.
+        clock: epoch milliseconds.
+    """
+
     def __init__(
         self,
         repository: IRepository | None = None,
         *,
         event_log: EventLogService | None = None,
         membership: MembershipService | None = None,
+        endings: GenerationEndingsService | None = None,
+        clock: Callable[[], int] = epoch_milliseconds,
     ) -> None:
         super().__init__(repository)
         self._event_log = event_log or EventLogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
+        self._endings = endings or GenerationEndingsService(
+            self.repository, event_log=self._event_log
+        )
+        self._clock = clock
 
-    def latest(self, channel_id: str, question_seq: int) -> GenerationRecord | None:
-        """The last generation that a question has, consistently read."""
+    def ask(
+        self, channel_id: str, question_seq: int, user_id: str, *, correlation_id: str | None
+    ) -> bool:
+        """Opens the first reply to a question; False where it has ended already.
+
+        A question that is asked again, because its record came twice, stays as it is.
+        """
+        row = self._new_row(channel_id, question_seq, 1, user_id, correlation_id=correlation_id)
+        try:
+            self.repository.transact(self._opening(row))
+        except TransactionCanceledError as error:
+            has_ended, *_ = (reason.condition_failed for reason in error.reasons)
+            return not has_ended
+        return True
+
+    def find_open(self, channel_id: str, question_seq: int) -> OpenGeneration | None:
+        """The reply that is being asked for or written, consistently read."""
+        page = self.repository.query(
+            Query(
+                table=Table.CHANNELS,
+                partition=keys.open_generations_partition(channel_id),
+                sort=SortPrefix(keys.generation_prefix(question_seq)),
+                limit=1,
+                consistent=True,
+            )
+        )
+        return OpenGeneration.model_validate(page.items[0]) if page.items else None
+
+    def find_last_ended(self, channel_id: str, question_seq: int) -> EndedGeneration | None:
+        """The last reply, or failure, that a question has, consistently read."""
         page = self.repository.query(
             Query(
                 table=Table.CHANNELS,
@@ -57,12 +119,20 @@ class GenerationsService(BaseService):
                 consistent=True,
             )
         )
-        return GenerationRecord.model_validate(page.items[0]) if page.items else None
+        return EndedGeneration.model_validate(page.items[0]) if page.items else None
 
-    def channel_cancels(self, channel_id: str) -> ChannelCancels:
-        """The channel's cancels, consistently read."""
-        item = self.repository.find(Table.CHANNELS, keys.cancel_key(channel_id), consistent=True)
-        return ChannelCancels.model_validate(item or {})
+    def list_open(self, channel_id: str) -> list[OpenGeneration]:
+        """The replies that no event has ended yet, by question, consistently read.
+
+        The caller makes sure that whoever asks may see them.
+        """
+        query = Query(
+            table=Table.CHANNELS,
+            partition=keys.open_generations_partition(channel_id),
+            consistent=True,
+            attributes=_SHOWN,
+        )
+        return [OpenGeneration.model_validate(item) for item in self.repository.iterate(query)]
 
     def cancel(self, channel_id: str, user_id: str, reply_to: int | None = None) -> None:
         """Ends replies, queued or running: to one question, or to all there are by now.
@@ -75,31 +145,32 @@ class GenerationsService(BaseService):
         """
         self._membership.open_channel(channel_id, user_id)
         if reply_to is None:
-            self._cancel_through(channel_id, self._event_log.head(channel_id))
+            head = self._event_log.head(channel_id)
+            self._cancel_through(channel_id, head)
+            self._close_queued(channel_id, head)
             return
         try:
             question = self._event_log.get_message(channel_id, reply_to)
         except MessageNotFoundError:
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
-        found = self.cancel_replies_to(channel_id, reply_to)
-        if not found and question.sender.kind == "user":
-            self._cancel_before_claim(channel_id, reply_to)
+        if self.cancel_replies_to(channel_id, reply_to) or question.sender.kind != "user":
+            return
+        if self.find_last_ended(channel_id, reply_to) is None:
+            self._cancel_before_dispatch(question)
 
     def cancel_replies_to(self, channel_id: str, question_seq: int) -> bool:
-        """Cancels the reply being written or queued, if any; False: the question has none yet."""
-        latest = self.latest(channel_id, question_seq)
-        if latest is None:
+        """Cancels the reply being written or queued; False: there is none that is open."""
+        row = self.find_open(channel_id, question_seq)
+        if row is None:
             return False
-        if latest.is_open and not latest.cancelled:
-            try:
-                self.repository.update(
-                    Table.CHANNELS,
-                    keys.generation_key(channel_id, question_seq, latest.generation),
-                    Update(set={"cancelled": True}),
-                    condition=_IS_OPEN,
-                )
-            except ConditionFailedError:
-                log.info("reply ended before it was cancelled", question_seq=question_seq)
+        try:
+            item = self.repository.update(
+                Table.CHANNELS, row.key, Update(set={"cancelled": True}), condition=Exists("pk")
+            )
+        except ConditionFailedError:
+            log.info("reply ended before it was cancelled", question_seq=question_seq)
+            return True
+        self._close(OpenGeneration.model_validate(item))
         return True
 
     def regenerate(self, channel_id: str, user_id: str, seq: int) -> Regeneration:
@@ -118,41 +189,68 @@ class GenerationsService(BaseService):
         if reply.sender.kind != "agent" or question_seq is None:
             raise InvalidRequestError.of("seq", "is not a message of the agent")
         question = self._event_log.get_message(channel_id, question_seq)
-        self._require_undeleted(reply, question)
+        if reply.data.redacted or question.data.redacted:
+            raise ConflictError("The message is deleted.")
         if channel.agent.mode == "off":
             raise ConflictError("The agent of this channel is off.")
-        latest = self.latest(channel_id, question_seq)
-        if latest is not None and latest.is_open:
+        if self.find_open(channel_id, question_seq) is not None:
             raise ConflictError("A reply to this question is being written.")
-        known = max(reply.data.generation or 1, latest.generation if latest is not None else 0)
-        regeneration = Regeneration(question_seq, known + 1)
-        self._queue(channel_id, user_id, regeneration)
-        return regeneration
-
-    def _require_undeleted(self, *messages: MessageCreated) -> None:
-        if any(message.data.redacted for message in messages):
-            raise ConflictError("The message is deleted.")
-
-    def _queue(self, channel_id: str, user_id: str, regeneration: Regeneration) -> None:
-        """Inserts the row whose stream record wakes the dispatcher."""
-        record = GenerationRecord(
-            channel_id=channel_id,
-            question_seq=regeneration.question_seq,
-            generation=regeneration.generation,
-            status="queued",
-            cancels_seen=self.channel_cancels(channel_id).cancels,
-            requested_by=user_id,
+        ended = self.find_last_ended(channel_id, question_seq)
+        known = max(reply.data.generation or 1, ended.generation if ended is not None else 0)
+        row = self._new_row(
+            channel_id,
+            question_seq,
+            known + 1,
+            user_id,
             correlation_id=log.get_correlation_id(),
+            cancels_seen=self._channel_cancels(channel_id).cancels,
         )
-        key = keys.generation_key(channel_id, record.question_seq, record.generation)
         try:
-            self.repository.put(
-                Table.CHANNELS,
-                {**record.model_dump(exclude_none=True), **key},
-                condition=NotExists("pk"),
-            )
-        except ConditionFailedError:
+            self.repository.transact(self._opening(row, asked_anew=True))
+        except TransactionCanceledError:
             raise ConflictError("A reply to this question is being written.") from None
+        return Regeneration(question_seq, row.generation)
+
+    def _new_row(
+        self,
+        channel_id: str,
+        question_seq: int,
+        generation: int,
+        user_id: str,
+        *,
+        correlation_id: str | None,
+        cancels_seen: int = 0,
+    ) -> OpenGeneration:
+        return OpenGeneration(
+            channel_id=channel_id,
+            question_seq=question_seq,
+            generation=generation,
+            status="queued",
+            asked_at=self._clock(),
+            requested_by=user_id,
+            cancels_seen=cancels_seen,
+            correlation_id=correlation_id,
+        )
+
+    def _opening(self, row: OpenGeneration, *, asked_anew: bool = False) -> list[Write]:
+        """The row, unless it is there or has ended, and who looks after it if nobody does."""
+        # The fence is compared, so it is stored though it is the default; `cancelled` is only set.
+        stored = row.model_dump(exclude_none=True, exclude_defaults=True)
+        item = {**row.key, **stored, "fence": row.fence}
+        if asked_anew:
+            # By this the stream wakes the dispatcher, which has queued every other row itself.
+            item["wakes"] = "dispatcher"
+        ended_key = keys.generation_key(row.channel_id, row.question_seq, row.generation)
+        watch = TimerRecord.of_generation(row, now=row.asked_at // 1_000)
+        return [
+            ConditionCheck(Table.CHANNELS, ended_key, NotExists("pk")),
+            PutWrite(Table.CHANNELS, item, NotExists("pk")),
+            watch.write(),
+        ]
+
+    def _channel_cancels(self, channel_id: str) -> ChannelCancels:
+        item = self.repository.find(Table.CHANNELS, keys.cancel_key(channel_id), consistent=True)
+        return ChannelCancels.model_validate(item or {})
 
     def _cancel_through(self, channel_id: str, head: int) -> None:
         key = keys.cancel_key(channel_id)
@@ -168,21 +266,46 @@ class GenerationsService(BaseService):
             # A cancel that observed a later head came in between; through its seq is right too.
             self.repository.update(Table.CHANNELS, key, Update(add={"cancels": 1}))
 
-    def _cancel_before_claim(self, channel_id: str, question_seq: int) -> None:
-        """Leaves a row for the worker to find, which may not have seen the question yet."""
-        record = GenerationRecord(
-            channel_id=channel_id,
-            question_seq=question_seq,
-            generation=1,
-            status="unclaimed",
-            cancelled=True,
-        )
-        key = keys.generation_key(channel_id, question_seq, 1)
+    def _close_queued(self, channel_id: str, head: int) -> None:
+        deadline = time.monotonic() + CLOSING_SECONDS
+        for row in self.list_open(channel_id):
+            if time.monotonic() >= deadline:
+                log.info("cancelled replies are left to the workers")
+                return
+            if row.question_seq > head:
+                return
+            whole = self.find_open(channel_id, row.question_seq) if row.fence else row
+            if whole is not None:
+                self._close(whole)
+
+    def _close(self, row: OpenGeneration) -> None:
+        """Ends a cancelled reply that no worker has taken; a worker's it sees itself."""
+        if row.status != "queued":
+            return
+        cancelled = Ending(text=row.text, finish_reason="cancelled", cost=row.unsettled)
         try:
-            self.repository.put(
-                Table.CHANNELS,
-                {**record.model_dump(exclude_none=True), **key},
-                condition=NotExists("pk"),
-            )
-        except ConditionFailedError:
-            self.cancel_replies_to(channel_id, question_seq)
+            self._endings.end(row, cancelled)
+        except (GenerationLostError, ChannelNotFoundError):
+            log.info("reply was taken or ended meanwhile", question_seq=row.question_seq)
+
+    def _cancel_before_dispatch(self, question: MessageCreated) -> None:
+        """The dispatcher may not have seen the question yet: it finds a reply that has ended."""
+        channel_id, question_seq = question.channel_id, question.seq
+        self.ask(
+            channel_id, question_seq, question.sender.id, correlation_id=log.get_correlation_id()
+        )
+        self.cancel_replies_to(channel_id, question_seq)
+
+
+_SHOWN: Final = (
+    "channel_id",
+    "question_seq",
+    "generation",
+    "status",
+    "asked_at",
+    "requested_by",
+    "cancels_seen",
+    "fence",
+)
+"""Never the text: a list of many long replies would not fit a page. What was never claimed has none
+of the others."""

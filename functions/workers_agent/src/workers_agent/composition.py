@@ -1,0 +1,77 @@
+"""Puts the worker together: the one place that knows what each part needs."""
+
+from functools import cache
+
+from commons.clock import epoch_milliseconds
+from commons.dal import IRepository
+from commons.realtime.broadcaster import Broadcaster, IBroadcaster
+from commons.services.base import default_repository
+from commons.services.connections import ConnectionsService
+from commons.services.event_log import EventLogService
+from commons.services.generation_endings import GenerationEndingsService
+from commons.services.membership import MembershipService
+from commons.services.spend import SpendService
+from workers_agent.model import IModel
+from workers_agent.pace import Pace
+from workers_agent.providers import build_model
+from workers_agent.queue import IAgentQueue, SqsAgentQueue
+from workers_agent.services.answering import AnsweringService
+from workers_agent.services.batch import BatchService
+from workers_agent.services.claims import ClaimsService
+from workers_agent.services.context import ContextService
+from workers_agent.services.deltas import IAudience
+from workers_agent.services.reply import Collaborators
+from workers_agent.services.writing import AnswerWriter
+from workers_agent.settings import AgentWorkerSettings
+
+
+@cache
+def batch_service() -> BatchService:
+    """Of a warm function."""
+    settings = AgentWorkerSettings()
+    repository = default_repository()
+    return build_batch_service(
+        settings,
+        repository,
+        pace=Pace(idle=settings.model_idle_timeout, total=settings.model_total_timeout),
+        model=build_model(settings),
+        broadcaster=Broadcaster(settings.websocket_callback_url),
+        audience=ConnectionsService(repository),
+        queue=SqsAgentQueue(settings.agent_queue_url),
+    )
+
+
+def build_batch_service(
+    settings: AgentWorkerSettings,
+    repository: IRepository,
+    *,
+    pace: Pace,
+    model: IModel,
+    broadcaster: IBroadcaster,
+    audience: IAudience,
+    queue: IAgentQueue,
+) -> BatchService:
+    """The worker over one repository."""
+    event_log = EventLogService(repository)
+    spend = SpendService(
+        repository,
+        channel_tokens=settings.channel_tokens_per_day,
+        user_tokens=settings.user_tokens_per_day,
+    )
+    collaborators = Collaborators(
+        claims=ClaimsService(repository, seconds=pace.lease, spend=spend),
+        endings=GenerationEndingsService(repository, event_log=event_log, spend=spend),
+        event_log=event_log,
+        membership=MembershipService(repository),
+        context=ContextService(
+            repository, tokens=settings.context_tokens, allowed_models=settings.models
+        ),
+        spend=spend,
+        writer=AnswerWriter(model, pace=pace),
+        pace=pace,
+        clock=epoch_milliseconds,
+    )
+    answering = AnsweringService(
+        collaborators, model=model, broadcaster=broadcaster, audience=audience
+    )
+    return BatchService(answering, queue, pace=pace)

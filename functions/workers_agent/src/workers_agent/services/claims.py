@@ -1,0 +1,206 @@
+"""Who writes a reply: one worker at a time, by a lease with a fencing number."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from commons import keys
+from commons.clock import epoch_milliseconds
+from commons.dal import (
+    Compare,
+    Condition,
+    IRepository,
+    Item,
+    Key,
+    Table,
+    Update,
+    UpdateWrite,
+    all_of,
+)
+from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
+from commons.records.generation import FinishedText, OpenGeneration
+from commons.records.spend import Cost, Reservation
+from commons.schemas.event import FinishReason, Usage
+from commons.schemas.generation import GenerationRequest
+from commons.services.base import BaseService
+from commons.services.generation_endings import GenerationLostError
+from commons.services.spend import BudgetSpentError, SpendService
+
+LEASE_SECONDS: Final = 15.0
+
+INDEXES_RESERVED: Final = 200
+"""Deltas until the next heartbeat at most: 10 a second for a whole lease, and room."""
+
+
+class LeaseHeldError(Exception):
+    """Another worker writes this reply.
+
+    Attributes:
+        seconds: until its lease ends, unless it is renewed.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("another worker holds the lease")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write one reply.
+
+    Attributes:
+        row: as it was claimed: what a dead worker laid down, what was set aside for it.
+        is_takeover: the worker before died with the claim.
+    """
+
+    row: OpenGeneration
+    is_takeover: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        return self.row.fence == 1
+
+    @property
+    def first_index(self) -> int:
+        """Of this worker's deltas: the claim has reserved from here on, 0 for the first one."""
+        return self.row.reserved_index - INDEXES_RESERVED
+
+
+class ClaimsService(BaseService):
+    """Claims, renews and gives back open generations.
+
+    Args:
+        seconds: how long a claim holds without a heartbeat.
+        spend: what is set aside before a model is asked.
+        clock: epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        seconds: float = LEASE_SECONDS,
+        spend: SpendService,
+        clock: Callable[[], int] = epoch_milliseconds,
+    ) -> None:
+        super().__init__(repository)
+        self._seconds = seconds
+        self._spend = spend
+        self._clock = clock
+
+    def claim(self, request: GenerationRequest) -> Claim | None:
+        """The right to write the reply; None where none is open.
+
+        Raises:
+            LeaseHeldError: another worker is at it.
+        """
+        key = keys.open_generation_key(request.channel_id, request.question_seq, request.generation)
+        is_queued = Compare("status", "=", "queued")
+        try:
+            item = self._take(key, is_queued, failed_claims=0)
+        except ConditionFailedError as error:
+            if error.item is None:
+                return None
+            return self._take_over(OpenGeneration.model_validate(error.item))
+        return Claim(OpenGeneration.model_validate(item))
+
+    def _take_over(self, row: OpenGeneration) -> Claim | None:
+        """The claim of a worker whose lease has run out."""
+        now = self._clock()
+        if row.status != "running":
+            return None
+        if row.lease_until > now:
+            raise LeaseHeldError((row.lease_until - now) / 1_000)
+        unchanged = all_of(_held(row), Compare("lease_until", "<=", now))
+        try:
+            item = self._take(row.key, unchanged, failed_claims=1)
+        except ConditionFailedError as error:
+            if error.item is None:
+                return None
+            raise LeaseHeldError(self._seconds) from None
+        return Claim(OpenGeneration.model_validate(item), is_takeover=True)
+
+    def _take(self, key: Key, condition: Condition, *, failed_claims: int) -> Item:
+        update = Update(
+            set={"status": "running", "lease_until": self._lease_end()},
+            # A worker that dies before its first heartbeat has sent deltas too.
+            add={"fence": 1, "reserved_index": INDEXES_RESERVED, "failed_claims": failed_claims},
+        )
+        return self.repository.update(Table.CHANNELS, key, update, condition=condition)
+
+    def beat(self, claim: Claim, *, text: str, next_index: int) -> None:
+        """Renews the lease and lays down what was written so far.
+
+        Raises:
+            GenerationLostError: the claim holds no more.
+        """
+        update = {
+            "lease_until": self._lease_end(),
+            "text": text,
+            "reserved_index": next_index + INDEXES_RESERVED,
+        }
+        self._change(claim, Update(set=update))
+
+    def lay_down(
+        self, claim: Claim, *, text: str, finish_reason: FinishReason, usage: Usage | None
+    ) -> None:
+        """Keeps a finished text: whoever comes next appends it and asks no model.
+
+        Raises:
+            GenerationLostError: the claim holds no more.
+        """
+        finished = FinishedText(finish_reason=finish_reason, usage=usage)
+        update = {
+            "lease_until": self._lease_end(),
+            "text": text,
+            "finished": finished.model_dump(exclude_none=True),
+        }
+        self._change(claim, Update(set=update))
+
+    def reserve(
+        self, claim: Claim, new: Reservation, *, old: Reservation | None, cost: Cost
+    ) -> None:
+        """Sets aside what the next attempt may cost, and settles the one before.
+
+        Raises:
+            GenerationLostError: the claim holds no more.
+            BudgetSpentError: the day has not enough left.
+        """
+        row = claim.row
+        spending = self._spend.reserving(row.channel_id, new, old=old, cost=cost)
+        update = Update(set={"reservation": new.model_dump()}, remove=("unsettled",))
+        holding = UpdateWrite(Table.CHANNELS, row.key, update, _held(row))
+        try:
+            self.repository.transact([holding, *spending])
+        except TransactionCanceledError as error:
+            is_lost, *_ = (reason.condition_failed for reason in error.reasons)
+            raise GenerationLostError if is_lost else BudgetSpentError from None
+
+    def release(self, claim: Claim, *, unsettled: Cost, failed: bool) -> None:
+        """Lets another worker claim the reply at once; what was paid stays to be settled.
+
+        Args:
+            claim: the claim.
+            unsettled: what attempts have cost.
+            failed: an error of ours: it counts against the question.
+
+        Raises:
+            GenerationLostError: the claim holds no more.
+        """
+        released = {"status": "queued", "lease_until": 0, "unsettled": unsettled.model_dump()}
+        self._change(claim, Update(set=released, add={"failed_claims": int(failed)}))
+
+    def _change(self, claim: Claim, update: Update) -> None:
+        try:
+            self.repository.update(
+                Table.CHANNELS, claim.row.key, update, condition=_held(claim.row)
+            )
+        except ConditionFailedError:
+            raise GenerationLostError from None
+
+    def _lease_end(self) -> int:
+        return self._clock() + int(self._seconds * 1_000)
+
+
+def _held(row: OpenGeneration) -> Condition:
+    return all_of(Compare("fence", "=", row.fence), Compare("status", "=", "running"))
