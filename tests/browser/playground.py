@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -215,16 +216,23 @@ class Playground:
         threads = [threading.Thread(target=each.serve_forever, daemon=True) for each in servers]
         threads.append(threading.Thread(target=self._deliver, daemon=True))
         self._running = True
-        # The functions' own broadcasters post by HTTP, to a gateway that is not here.
+        # The function's own broadcaster posts by HTTP, to a gateway that is not here.
+        from websocket_session import composition, settings  # noqa: PLC0415
         from websocket_session import handler as session  # noqa: PLC0415
 
-        session.broadcaster = lambda: self.sockets  # type: ignore[assignment]  # a stand-in
+        deployed = session.services
+        session.services = cache(
+            lambda: composition.build_services(
+                settings.SessionSettings(), repository=self.repository, broadcaster=self.sockets
+            )
+        )
         for thread in threads:
             thread.start()
         try:
             yield self
         finally:
             self._running = False
+            session.services = deployed
             self.drop_sockets()
             for server in servers:
                 server.shutdown()

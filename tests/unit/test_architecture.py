@@ -29,8 +29,6 @@ AWS_MODULES = {
     "workers_agent.providers.bedrock": "speaks to Bedrock",
     "workers_agent.queue": "asks SQS to show a question again",
     "workers_agent_dispatcher.queue": "sends questions to SQS",
-    "workers_delivery.parking": "parks in SQS what cannot be delivered",
-    "workers_presence.departures": "asks SQS for a second look at who left",
 }
 """Thin adapters: the only modules of the product that may import boto3 or botocore."""
 

@@ -21,11 +21,19 @@ from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
 from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
-from websocket_session.services.replay import ReplayService
+from websocket_session.composition import build_services
+from websocket_session.settings import SessionSettings
 from workers_delivery.services.delivery import DeliveryService
 
 CONNECTION = "c1"
 ALICE = Caller(user_id="alice", expires_at=2**40)
+
+SETTINGS = SessionSettings(
+    websocket_callback_url="http://127.0.0.1:9",
+    jwt_issuer="https://issuer.example",
+    jwt_audience="audience",
+    jwt_jwks_url="http://127.0.0.1:9/jwks.json",
+)
 
 
 class InterruptibleRepository(InMemoryRepository):
@@ -117,7 +125,9 @@ class House:
         self.log = EventLogService(self.repository)
         self.connections = ConnectionsService(self.repository)
         self.delivery = DeliveryService(self.repository, broadcaster=self.socket)
-        self.replay = ReplayService(self.repository, broadcaster=self.socket)
+        self.replay = build_services(
+            SETTINGS, repository=self.repository, broadcaster=self.socket
+        ).replay
         self.undelivered: dict[int, Event] = {}
         self.plan = iter(plan)
         self._join()

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tests.integration.rest_api.client import proxy_event
 
 from commons.dal import Table
-from rest_api import composition, handler
+from rest_api import handler
 
 SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cursor"
 
@@ -30,7 +30,7 @@ class Secrets:
 @pytest.fixture
 def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
     found = Secrets()
-    monkeypatch.setattr(composition, "secretsmanager_client", lambda: found)
+    monkeypatch.setattr("commons.secrets.secretsmanager_client", lambda: found)
     return found
 
 

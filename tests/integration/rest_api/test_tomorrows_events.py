@@ -131,7 +131,8 @@ def test_rest_lists_them(alice: Client, channel: str) -> None:
 def test_sync_and_replay_frames_carry_them(
     channel: str, alice: Client, repository: InMemoryRepository
 ) -> None:
-    page = CatchUpService(repository).frame_page(channel, alice.user, after=0, limit=100).content
+    catch_up = CatchUpService(repository, event_log=EventLogService(repository))
+    page = catch_up.frame_page(channel, alice.user, after=0, limit=100).content
 
     check(page.to_wire()["items"])
     (frame,) = encoded_frames.events(page.items)

@@ -18,6 +18,7 @@ from commons import keys
 from commons.dal import IRepository, Table, Update
 from commons.services.event_log import EventLogService
 from websocket_sendmessage import handler
+from websocket_sendmessage.services.sending import SendingService
 
 type Send = Callable[..., Any]
 
@@ -153,8 +154,7 @@ def test_posting_faster_than_the_rate_is_refused(
     send: Send, frame: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POST_RATE", "1")
-    handler.settings.cache_clear()
-    handler.sending_service.cache_clear()
+    handler.services.cache_clear()
     answers = [frame_of(send(frame)) for _ in range(4)]
     assert [answer["type"] for answer in answers[:2]] == ["ack", "ack"]
     assert answers[3]["error"]["status"] == 429
@@ -179,7 +179,7 @@ def test_what_the_function_did_not_foresee_reaches_the_client_without_its_text(
     def fail(*_arguments: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(handler, "sending_service", fail)
+    monkeypatch.setattr(SendingService, "send", fail)
     response = send(frame)
     assert '"Unhandled":[1.0]' in capsys.readouterr().out
     assert error_of(response)["status"] == 500

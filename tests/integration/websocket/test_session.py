@@ -16,6 +16,7 @@ from tests.integration.websocket.gateway import (
 )
 
 from commons import keys
+from commons.auth.tokens import TokenVerifier
 from commons.dal import IRepository, Item, Table, Update
 from commons.dynamodb.exceptions import (
     StorageBusyError,
@@ -358,7 +359,7 @@ class TestAuthenticate:
                     raise UnauthenticatedError("The token is not valid here.")
                 return caller
 
-            monkeypatch.setattr(handler, "verify_token", verify)
+            monkeypatch.setattr(TokenVerifier, "verify", lambda _, token: verify(token))
 
         return _believe
 

@@ -12,6 +12,11 @@ from tests.integration.workers_delivery.support import Gateway
 
 from commons import keys
 from commons.dal import DynamoDBRepository, Table
+from commons.dynamodb.exceptions import (
+    StorageBusyError,
+    StorageUnavailableError,
+    StorageUnreachableError,
+)
 from commons.observability import log as logger
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageCreatedData, Sender
@@ -133,6 +138,32 @@ def test_what_was_appended_reaches_the_connection(
     assert answer == {"batchItemFailures": []}
     (body,) = gateway.bodies["L0SM9cOFvHcCIhw="]
     assert [event["data"]["text"] for event in json.loads(body)["events"]] == ["grüße 🦊", "second"]
+
+
+@pytest.mark.parametrize("kind", [StorageBusyError, StorageUnreachableError])
+def test_what_storage_did_not_let_deliver_comes_again_and_is_not_parked(  # noqa: PLR0917
+    channel: Channel,
+    gateway: Gateway,
+    parking: ParkingQueue,
+    lambda_context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[StorageUnavailableError],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind
+
+    records = [channel.say("first"), channel.say("second")]
+    with monkeypatch.context() as down:
+        down.setattr(ConnectionsService, "subscriptions", fail)
+        answer = lambda_handler({"Records": records}, lambda_context)
+
+    sequence_number = records[0]["dynamodb"]["SequenceNumber"]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": sequence_number}]}
+    assert parking.bodies() == []
+
+    assert lambda_handler({"Records": records}, lambda_context) == {"batchItemFailures": []}
+    (body,) = gateway.bodies["L0SM9cOFvHcCIhw="]
+    assert [event["data"]["text"] for event in json.loads(body)["events"]] == ["first", "second"]
 
 
 def test_records_in_any_order_and_twice_are_each_event_once_ascending(

@@ -25,7 +25,9 @@ def test_a_subscription_made_beside_a_renewal_ends_with_the_new_token(
     )
     connections.subscribe(connection, "B")
     renewal = RenewalService(
-        repository, verify_token=lambda _token: Caller(user_id="alice", expires_at=later)
+        repository,
+        verify_token=lambda _token: Caller(user_id="alice", expires_at=later),
+        connections=ConnectionsService(repository),
     )
 
     renewal.renew(connection, "fresh")

@@ -17,9 +17,18 @@ from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
 from commons.services.messages import MessagesService
+from websocket_session.composition import build_services
 from websocket_session.services.replay import MAX_BYTES, MAX_EVENTS, ReplayService
+from websocket_session.settings import SessionSettings
 
 ALICE = Caller(user_id="alice", expires_at=2**40)
+
+SETTINGS = SessionSettings(
+    websocket_callback_url="http://127.0.0.1:9",
+    jwt_issuer="https://issuer.example",
+    jwt_audience="audience",
+    jwt_jwks_url="http://127.0.0.1:9/jwks.json",
+)
 
 
 @dataclass
@@ -97,9 +106,13 @@ def socket() -> Socket:
     return Socket()
 
 
+def replay_over(repository: InMemoryRepository, socket: Socket) -> ReplayService:
+    return build_services(SETTINGS, repository=repository, broadcaster=socket).replay
+
+
 @pytest.fixture
 def replay(repository: InMemoryRepository, socket: Socket) -> ReplayService:
-    return ReplayService(repository, broadcaster=socket)
+    return replay_over(repository, socket)
 
 
 def append(repository: InMemoryRepository, channel_id: str, count: int, text: str = "x") -> None:
@@ -172,7 +185,7 @@ def test_a_member_removed_while_frames_wait_gets_none_of_them(
 
     removing = RemovingSocket(asks_again=True)
     with pytest.raises(ChannelNotFoundError):
-        ReplayService(repository, broadcaster=removing).subscribe(
+        replay_over(repository, removing).subscribe(
             connection, channel_id, after=0, request_id=None
         )
     assert removing.frames == []

@@ -389,7 +389,7 @@ def test_a_channel_whose_connections_cannot_be_read_is_parked_and_the_others_are
     delivery = world.deliver(*events)
 
     assert delivery.undelivered == (
-        ParkedRange(channel_id="C", from_seq=1, to_seq=2, reason="storage"),
+        ParkedRange(channel_id="C", from_seq=1, to_seq=2, reason="unavailable"),
     )
     assert world.received("b") == [("D", 1)]
 
@@ -600,7 +600,7 @@ def test_a_parked_range_is_read_from_the_log_and_delivered(world: World) -> None
         world.say("C")
 
     delivery = world.delivery.redeliver(
-        ParkedRange(channel_id="C", from_seq=3, to_seq=240, reason="storage")
+        ParkedRange(channel_id="C", from_seq=3, to_seq=240, reason="unavailable")
     )
 
     assert delivery.delivered == 1

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from commons.aws import secretsmanager_client
 from commons.dal import IRepository
 from commons.realtime.broadcaster import Broadcaster, IBroadcaster
+from commons.secrets import stored_secret
 from commons.services.base import default_repository
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.closing import ClosingService
@@ -65,7 +65,9 @@ def build_services(
     subscriptions = SubscriptionsEndingService(
         storage, broadcasts=broadcasts, connections=connections
     )
-    cursors = CursorCodec(cursor_secret or (lambda: _stored_secret(settings.cursor_secret_arn)))
+    cursors = CursorCodec(
+        cursor_secret or (lambda: stored_secret(settings.cursor_secret_arn).encode())
+    )
     generations = GenerationsService(storage)
     return Services(
         cursors=cursors,
@@ -88,7 +90,3 @@ def build_services(
         tickets=TicketsService(storage),
         post_rate=PostRateService(storage, rate=settings.post_rate),
     )
-
-
-def _stored_secret(arn: str) -> bytes:
-    return secretsmanager_client().get_secret_value(SecretId=arn)["SecretString"].encode()

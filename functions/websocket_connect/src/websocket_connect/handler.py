@@ -12,8 +12,6 @@ from commons.errors import (
     UnavailableError,
 )
 from commons.observability import count_unhandled, log, metrics, tracer
-from commons.schemas.caller import Caller
-from commons.services.connections import ConnectionsService
 from commons.websocket.frame_handler import (
     SocketEvent,
     SocketResponse,
@@ -21,15 +19,13 @@ from commons.websocket.frame_handler import (
     is_message,
     refuse_message,
 )
-from websocket_connect.gateway import ApiGatewayProbe
+from websocket_connect.composition import build_admission
 from websocket_connect.schemas import Handshake
 from websocket_connect.services.admission import AdmissionService
 from websocket_connect.settings import ConnectSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-    from commons.auth.tokens import TokenVerifier
 
 _OK: Final = 200
 _STATUSES: Final = frozenset(
@@ -38,31 +34,8 @@ _STATUSES: Final = frozenset(
 
 
 @cache
-def settings() -> ConnectSettings:
-    return ConnectSettings()
-
-
-@cache
-def token_verifier() -> "TokenVerifier":
-    # `cryptography` costs as much as all the rest, and a handshake with a ticket never needs it.
-    from commons.auth.tokens import TokenVerifier  # noqa: PLC0415
-
-    return TokenVerifier(settings())
-
-
-def verify_token(token: str) -> Caller:
-    return token_verifier().verify(token)
-
-
-@cache
 def admission_service() -> AdmissionService:
-    probe = ApiGatewayProbe(settings().websocket_callback_url)
-    return AdmissionService(
-        verify_token=verify_token,
-        allow_token_in_query=settings().allow_token_in_query,
-        allowed_origins=settings().origins,
-        connections=ConnectionsService(probe=probe),
-    )
+    return build_admission(ConnectSettings())
 
 
 @metrics.log_metrics

@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from commons.clock import rfc3339
 from commons.observability import log, metrics, tracer
-from commons.realtime.broadcaster import Broadcaster, Post
+from commons.realtime.broadcaster import Post
 from commons.records.connection import Connection
-from commons.schemas.caller import Caller
 from commons.schemas.server_frames import AckFrame, PongFrame, SyncFrame
-from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.channel_reader import Shown, own
-from commons.services.connections import ConnectionsService
-from commons.services.generations import GenerationsService
-from commons.services.read_marks import ReadMarksService
 from commons.websocket.frame_handler import (
     Act,
     Answer,
@@ -25,6 +20,7 @@ from commons.websocket.frame_handler import (
     SocketResponse,
     serve_message,
 )
+from websocket_session.composition import Services, build_services
 from websocket_session.schemas import (
     DEFAULT_EVENTS,
     Authenticate,
@@ -36,84 +32,15 @@ from websocket_session.schemas import (
     Typing,
     Unsubscribe,
 )
-from websocket_session.services.catch_up import CatchUpService
-from websocket_session.services.heads import HeadsService
-from websocket_session.services.renewal import RenewalService
-from websocket_session.services.replay import ReplayService
-from websocket_session.services.typing import TypingService
 from websocket_session.settings import SessionSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from commons.auth.tokens import TokenVerifier
-
 
 @cache
-def settings() -> SessionSettings:
-    return SessionSettings()
-
-
-@cache
-def token_verifier() -> "TokenVerifier":
-    # `cryptography` costs as much as all the rest, and only `authenticate` needs it.
-    from commons.auth.tokens import TokenVerifier  # noqa: PLC0415
-
-    return TokenVerifier(settings())
-
-
-def verify_token(token: str) -> Caller:
-    return token_verifier().verify(token)
-
-
-@cache
-def broadcaster() -> Broadcaster:
-    return Broadcaster(settings().websocket_callback_url)
-
-
-@cache
-def connections_service() -> ConnectionsService:
-    return ConnectionsService()
-
-
-@cache
-def broadcast_service() -> ChannelBroadcastService:
-    return ChannelBroadcastService(broadcaster=broadcaster())
-
-
-@cache
-def replay_service() -> ReplayService:
-    return ReplayService(broadcaster=broadcaster())
-
-
-@cache
-def catch_up_service() -> CatchUpService:
-    return CatchUpService()
-
-
-@cache
-def typing_service() -> TypingService:
-    return TypingService(broadcasts=broadcast_service())
-
-
-@cache
-def read_marks_service() -> ReadMarksService:
-    return ReadMarksService(broadcasts=broadcast_service())
-
-
-@cache
-def generations_service() -> GenerationsService:
-    return GenerationsService()
-
-
-@cache
-def renewal_service() -> RenewalService:
-    return RenewalService(verify_token=verify_token)
-
-
-@cache
-def heads_service() -> HeadsService:
-    return HeadsService()
+def services() -> Services:
+    return build_services(SessionSettings())
 
 
 ONE_WAY_ROUTES: Final = frozenset({"subscribe", "typing"})
@@ -130,15 +57,15 @@ def lambda_handler(event: SocketEvent, _context: "LambdaContext") -> SocketRespo
     response = serve_message(
         event,
         serve_action,
-        connection_of=connections_service().require,
-        close=lambda connection_id: broadcaster().delete_connection(connection_id),
+        connection_of=services().connections.require,
+        close=services().broadcaster.delete_connection,
     )
     context = event["requestContext"]
     if context["routeKey"] not in ONE_WAY_ROUTES:
         return response
     body = response.get("body")
     if body is not None:
-        broadcaster().send([Post(context["connectionId"], (body.encode(),))])
+        services().broadcaster.send([Post(context["connectionId"], (body.encode(),))])
     return {"statusCode": response["statusCode"]}
 
 
@@ -152,23 +79,23 @@ def serve_action(frame: ReceivedFrame, connection: Connection) -> Answer:
 def subscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame | None:
     request = frame.parse(Subscribe)
     if request.after is not None:
-        replay_service().subscribe(
+        services().replay.subscribe(
             connection, request.channel_id, after=request.after, request_id=request.request_id
         )
         return None
-    connections_service().subscribe(connection, request.channel_id)
+    services().connections.subscribe(connection, request.channel_id)
     return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
 
 
 def unsubscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     request = frame.parse(Unsubscribe)
-    connections_service().unsubscribe(connection, request.channel_id)
+    services().connections.unsubscribe(connection, request.channel_id)
     return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
 
 
 def sync(frame: ReceivedFrame, connection: Connection) -> Shown[SyncFrame]:
     request = frame.parse(Sync)
-    page = catch_up_service().frame_page(
+    page = services().catch_up.frame_page(
         request.channel_id,
         connection.user_id,
         after=request.after,
@@ -187,24 +114,24 @@ def sync(frame: ReceivedFrame, connection: Connection) -> Shown[SyncFrame]:
 
 def typing(frame: ReceivedFrame, connection: Connection) -> None:
     request = frame.parse(Typing)
-    typing_service().set(connection, request.channel_id, typing=request.typing)
+    services().typing.set(connection, request.channel_id, typing=request.typing)
 
 
 def read(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     request = frame.parse(Read)
-    read_marks_service().mark(request.channel_id, connection.as_caller(), request.seq)
+    services().read_marks.mark(request.channel_id, connection.as_caller(), request.seq)
     return AckFrame(request_id=request.request_id, channel_id=request.channel_id, seq=request.seq)
 
 
 def cancel(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     request = frame.parse(Cancel)
-    generations_service().cancel(request.channel_id, connection.user_id, request.reply_to)
+    services().generations.cancel(request.channel_id, connection.user_id, request.reply_to)
     return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
 
 
 def authenticate(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     request = frame.parse(Authenticate)
-    caller = renewal_service().renew(connection, request.token)
+    caller = services().renewal.renew(connection, request.token)
     return AckFrame(
         request_id=request.request_id,
         expires_at=rfc3339(datetime.fromtimestamp(caller.expires_at, UTC)),
@@ -215,7 +142,7 @@ def ping(frame: ReceivedFrame, connection: Connection) -> Shown[PongFrame]:
     request = frame.parse(Ping)
     if not request.heads:
         return own(PongFrame(request_id=request.request_id))
-    heads = heads_service().of(connection)
+    heads = services().heads.of(connection)
     return heads.map(lambda heads: PongFrame(request_id=request.request_id, heads=heads))
 
 

@@ -4,6 +4,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
+from commons.queues import SqsQueue
 from commons.realtime.broadcaster import Broadcaster
 from commons.schemas.lambda_events import BatchResponse, WorkerEvent, is_queue_event
 from workers_delivery.parking import SqsParking
@@ -20,7 +21,7 @@ def batch_service() -> BatchService:
     settings = DeliverySettings()
     broadcaster = Broadcaster(settings.websocket_callback_url, patience_seconds=PATIENCE_SECONDS)
     delivery = DeliveryService(broadcaster=broadcaster)
-    return BatchService(delivery=delivery, parking=SqsParking(settings.parking_queue_url))
+    return BatchService(delivery=delivery, parking=SqsParking(SqsQueue(settings.parking_queue_url)))
 
 
 @metrics.log_metrics

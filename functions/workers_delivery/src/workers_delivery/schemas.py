@@ -4,7 +4,8 @@ from typing import Literal
 
 from commons.schemas.base import BaseSchema
 
-type ParkingReason = Literal["malformed", "storage", "too_large", "push", "internal"]
+type ParkingReason = Literal["malformed", "storage", "too_large", "push", "internal", "unavailable"]
+"""`unavailable` comes back by itself and is not parked; `storage` is what older stacks parked of it."""
 
 
 class ParkedRange(BaseSchema):

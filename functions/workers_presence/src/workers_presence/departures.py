@@ -1,22 +1,13 @@
 """The queue in which departures wait for 5 s."""
 
 from collections.abc import Sequence
-from itertools import batched
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from commons.aws import sqs_client
+from commons.queues import QueueMessage, SqsQueue
 from workers_presence.schemas import Departure
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 GRACE_SECONDS: Final = 5
 """Who is back within that was never away (CONTRACT, section 3)."""
-
-_MAX_BATCH: Final = 10
-"""Entries of one SendMessageBatch: SQS's limit."""
 
 
 class IDepartures(Protocol):
@@ -28,29 +19,14 @@ class IDepartures(Protocol):
 
 
 class SqsDepartures:
-    """IDepartures over SQS; botocore repeats what fails in passing."""
+    """IDepartures over SQS."""
 
-    def __init__(self, queue_url: str, *, client: "SQSClient | None" = None) -> None:
-        self._queue_url = queue_url
-        self._client = client if client is not None else sqs_client()
+    def __init__(self, queue: SqsQueue) -> None:
+        self._queue = queue
 
     def postpone(self, departures: Sequence[Departure]) -> list[Departure]:
-        refused: list[Departure] = []
-        for some in batched(departures, _MAX_BATCH):
-            try:
-                answer = self._client.send_message_batch(
-                    QueueUrl=self._queue_url,
-                    Entries=[
-                        {
-                            "Id": str(position),
-                            "MessageBody": departure.to_json(),
-                            "DelaySeconds": GRACE_SECONDS,
-                        }
-                        for position, departure in enumerate(some)
-                    ],
-                )
-            except (ClientError, BotoCoreError):
-                refused.extend(some)
-            else:
-                refused.extend(some[int(entry["Id"])] for entry in answer.get("Failed", ()))
-        return refused
+        messages = [
+            QueueMessage(departure.to_json(), delay_seconds=GRACE_SECONDS)
+            for departure in departures
+        ]
+        return [departures[position] for position in self._queue.send_all(messages)]

@@ -4,6 +4,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
+from commons.queues import SqsQueue
 from commons.realtime.broadcaster import Broadcaster
 from commons.schemas.lambda_events import BatchResponse, WorkerEvent, is_queue_event
 from workers_presence.departures import SqsDepartures
@@ -20,7 +21,7 @@ def batch_service() -> BatchService:
     settings = PresenceSettings()
     presence = PresenceService(
         broadcaster=Broadcaster(settings.websocket_callback_url),
-        departures=SqsDepartures(settings.departures_queue_url),
+        departures=SqsDepartures(SqsQueue(settings.departures_queue_url)),
     )
     return BatchService(presence=presence)
 

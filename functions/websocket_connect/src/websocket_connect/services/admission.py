@@ -31,15 +31,15 @@ class AdmissionService(BaseService):
         verify_token: Callable[[str], Caller],
         allow_token_in_query: bool = False,
         allowed_origins: Set[str] = frozenset(),
-        tickets: TicketsService | None = None,
-        connections: ConnectionsService | None = None,
+        tickets: TicketsService,
+        connections: ConnectionsService,
     ) -> None:
         super().__init__(repository)
         self._verify_token = verify_token
         self._allow_token_in_query = allow_token_in_query
         self._allowed_origins = allowed_origins
-        self._tickets = tickets or TicketsService(self.repository)
-        self._connections = connections or ConnectionsService(self.repository)
+        self._tickets = tickets
+        self._connections = connections
 
     def admit(self, handshake: Handshake) -> Connection:
         """Registers the connection; a refusal stores nothing, though it has spent the ticket.

@@ -12,19 +12,20 @@ class SendingService(BaseService):
     """Posts what a connection sends.
 
     Args:
-        post_rate: posts a second a user; 0: unlimited.
+        post_rate: how fast a user may post.
+        messages: appends.
     """
 
     def __init__(
         self,
         repository: IRepository | None = None,
         *,
-        post_rate: int = 0,
-        messages: MessagesService | None = None,
+        post_rate: PostRateService,
+        messages: MessagesService,
     ) -> None:
         super().__init__(repository)
-        self._rate = PostRateService(self.repository, rate=post_rate)
-        self._messages = messages or MessagesService(self.repository)
+        self._rate = post_rate
+        self._messages = messages
 
     def send(self, connection: Connection, channel_id: str, message: PostMessage) -> Posted:
         """Appends the message; the same `client_message_id` again answers the first event.

@@ -19,10 +19,10 @@ class CatchUpService(BaseService):
         self,
         repository: IRepository | None = None,
         *,
-        event_log: EventLogService | None = None,
+        event_log: EventLogService,
     ) -> None:
         super().__init__(repository)
-        self._event_log = event_log or EventLogService(self.repository)
+        self._event_log = event_log
         self._reader = ChannelReader(self.repository)
 
     def page(self, channel_id: str, user_id: str, *, after: int, limit: int) -> Shown[EventPage]:

@@ -15,10 +15,10 @@ _AT_ONCE: Final = 10
 
 class HeadsService(BaseService):
     def __init__(
-        self, repository: IRepository | None = None, *, event_log: EventLogService | None = None
+        self, repository: IRepository | None = None, *, event_log: EventLogService
     ) -> None:
         super().__init__(repository)
-        self._event_log = event_log or EventLogService(self.repository)
+        self._event_log = event_log
         self._reader = ChannelReader(self.repository)
 
     def of(self, connection: Connection) -> Shown[dict[str, int]]:

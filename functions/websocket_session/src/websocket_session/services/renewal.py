@@ -40,11 +40,11 @@ class RenewalService(BaseService):
         repository: IRepository | None = None,
         *,
         verify_token: Callable[[str], Caller],
-        connections: ConnectionsService | None = None,
+        connections: ConnectionsService,
     ) -> None:
         super().__init__(repository)
         self._verify_token = verify_token
-        self._connections = connections or ConnectionsService(self.repository)
+        self._connections = connections
 
     def renew(self, connection: Connection, token: str) -> Caller:
         """From here on the connection ends with this token, and so do its subscriptions.

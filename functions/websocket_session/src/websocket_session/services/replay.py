@@ -13,7 +13,6 @@ from commons.schemas.event import Event
 from commons.schemas.server_frames import AckFrame
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionEndedError, ConnectionsService
-from commons.services.event_log import EventLogService
 from commons.services.membership import MembershipService
 from websocket_session.services.catch_up import CatchUpService
 
@@ -71,15 +70,15 @@ class ReplayService(BaseService):
         repository: IRepository | None = None,
         *,
         broadcaster: IBroadcaster,
-        connections: ConnectionsService | None = None,
-        event_log: EventLogService | None = None,
-        membership: MembershipService | None = None,
+        connections: ConnectionsService,
+        membership: MembershipService,
+        catch_up: CatchUpService,
     ) -> None:
         super().__init__(repository)
         self._broadcaster = broadcaster
-        self._connections = connections or ConnectionsService(self.repository)
-        self._membership = membership or MembershipService(self.repository)
-        self._catch_up = CatchUpService(self.repository, event_log=event_log)
+        self._connections = connections
+        self._membership = membership
+        self._catch_up = catch_up
 
     def subscribe(
         self, connection: Connection, channel_id: str, *, after: int, request_id: str | None

@@ -32,13 +32,13 @@ class TypingService(BaseService):
         repository: IRepository | None = None,
         *,
         broadcasts: ChannelBroadcastService,
-        membership: MembershipService | None = None,
+        membership: MembershipService,
         clock: Callable[[], int] = epoch_milliseconds,
     ) -> None:
         super().__init__(repository)
         self._clock = clock
         self._broadcasts = broadcasts
-        self._membership = membership or MembershipService(self.repository)
+        self._membership = membership
 
     def set(self, connection: Connection, channel_id: str, *, typing: bool) -> bool:
         """Passes it on, unless the others heard the same less than 2 s ago; says whether it did.

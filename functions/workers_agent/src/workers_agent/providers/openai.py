@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import ValidationError
 
-from commons.aws import secretsmanager_client
 from commons.observability import log
 from commons.records.base import StoredModel
 from commons.schemas.event import FailureReason, Usage
+from commons.secrets import stored_secret
 from workers_agent.model import (
     ENVELOPE_SECONDS,
     Chunk,
@@ -102,10 +102,7 @@ def build(settings: AgentWorkerSettings) -> "OpenAiModel":
     """The server that the settings name."""
     key = ""
     if settings.model_api_key_secret_arn:
-        secret = secretsmanager_client().get_secret_value(
-            SecretId=settings.model_api_key_secret_arn
-        )
-        key = secret["SecretString"]
+        key = stored_secret(settings.model_api_key_secret_arn)
     return OpenAiModel(settings.model_url, api_key=key, idle_seconds=settings.model_idle_timeout)
 
 

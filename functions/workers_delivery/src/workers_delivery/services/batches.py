@@ -9,7 +9,7 @@ from commons.dynamodb.exceptions import RepositoryError
 from commons.observability import log
 from commons.schemas.lambda_events import QueueRecord, StreamRecord
 from commons.services.base import BaseService
-from workers_delivery.parking import IParking, ParkingUnavailableError
+from workers_delivery.parking import IParking
 from workers_delivery.records import Batch, read_batch
 from workers_delivery.schemas import ParkedRange
 from workers_delivery.services.delivery import DeliveryService
@@ -38,12 +38,18 @@ class BatchService(BaseService):
         """Delivers what was appended.
 
         Returns:
-            The sequence number of the first record that could be neither delivered nor parked:
-            the stream is handed over again from there. Empty where all is done.
+            The sequence number of the first record that storage let nobody deliver, or that could
+            be neither delivered nor parked: the stream is handed over again from there. Empty
+            where all is done.
         """
         batch = read_batch(records)
         delivery = self._delivery.deliver(batch.events)
-        undelivered = [*batch.malformed, *delivery.undelivered]
+        # What storage did not do comes back by itself: the stream hands it over again.
+        postponed = [each for each in delivery.undelivered if each.reason == "unavailable"]
+        undelivered = [
+            *batch.malformed,
+            *(each for each in delivery.undelivered if each.reason != "unavailable"),
+        ]
         unparked = self._park(undelivered)
         log.info(
             "delivered",
@@ -53,10 +59,11 @@ class BatchService(BaseService):
             stale=delivery.stale,
             failed=delivery.failed,
             parked=len(undelivered) - len(unparked),
+            postponed=len(postponed),
             unidentified=batch.unidentified,
             correlation_ids=sorted(batch.correlation_ids),
         )
-        return _first_sequence_number(batch, unparked)
+        return _first_sequence_number(batch, [*postponed, *unparked])
 
     def take_queue(self, records: Iterable[QueueRecord]) -> list[str]:
         """Delivers parked ranges that were put back to work.
@@ -90,7 +97,7 @@ class BatchService(BaseService):
             log.error("parked", **parked.model_dump())
             try:
                 self._parking.park(parked)
-            except ParkingUnavailableError:
+            except RepositoryError:
                 unparked.append(parked)
         return unparked
 

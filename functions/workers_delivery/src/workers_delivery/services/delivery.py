@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from commons.dal import IRepository
-from commons.dynamodb.exceptions import RepositoryError
+from commons.errors import UnavailableError
 from commons.observability import log, metrics
 from commons.realtime import encoded_frames
 from commons.realtime.broadcaster import IBroadcaster, Outcome
@@ -234,7 +234,7 @@ class DeliveryService(BaseService):
     def _subscribed(self, audience: Audience) -> frozenset[str]:
         try:
             return self._audiences.still_listening(audience)
-        except RepositoryError:
+        except UnavailableError:
             log.warning("subscriptions unread", channel_id=audience.channel_id)
             return frozenset(audience.listeners)
 
@@ -348,12 +348,12 @@ def _failure[T](future: Future[T]) -> ParkingReason | None:
     """Why a future has no result. Of what it raised only the kind is logged: it may quote text."""
     if not future.done() or future.cancelled():
         future.cancel()
-        return "storage"
+        return "unavailable"
     error = future.exception()
     if error is None:
         return None
     log.error("part of a batch failed", error=type(error).__name__)
-    return "storage" if isinstance(error, RepositoryError) else "internal"
+    return "unavailable" if isinstance(error, UnavailableError) else "internal"
 
 
 def _range(channel_id: str, seqs: Iterable[int], reason: ParkingReason) -> ParkedRange:
