@@ -137,12 +137,13 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("there is no npm on this machine")
     # Those who run tests side by side have one folder to install into.
     with exclusive(ROOT / ".local" / "front-end.lock", Progress(sys.stderr)):
-        installed = FRONT_END / "node_modules" / ".package-lock.json"
-        wanted = FRONT_END / "package-lock.json"
-        if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
+        # Written last, and removed by the next installation: half of one counts for none.
+        installed = FRONT_END / "node_modules" / ".installed"
+        wanted = (FRONT_END / "package-lock.json").read_text()
+        if not installed.exists() or installed.read_text() != wanted:
             install = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
             checked(install, FRONT_END, dict(os.environ))
-            installed.touch()
+            installed.write_text(wanted)
     folder = tmp_path_factory.mktemp("front-end")
     (folder / "node_modules").symlink_to(FRONT_END / "node_modules")
     for file in ("package.json", "use-chat.js"):
