@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import IRepository, PutWrite, Query, SortPrefix, Table, Write
@@ -69,6 +68,7 @@ from .model import (
 from .unreliable import (
     CrashError,
     Fault,
+    Storage,
     UnreliableRepository,
     WithMarkersAfterwards,
     WithoutConditionalPut,
@@ -269,7 +269,7 @@ AT_CALL = st.integers(1, 8)
 
 
 class LogMachine(RuleBasedStateMachine):
-    storage: type[InMemoryRepository] = InMemoryRepository
+    storage: type[Storage] = Storage
 
     def __init__(self) -> None:
         super().__init__()
@@ -435,7 +435,7 @@ def test_the_log_is_its_model_in_any_order_of_operations_crashes_and_retries() -
     "broken_storage",
     [WithoutConditionalPut, WithoutMarkers, WithMarkersAfterwards, WithoutRedaction],
 )
-def test_the_model_notices(broken_storage: type[InMemoryRepository]) -> None:
+def test_the_model_notices(broken_storage: type[Storage]) -> None:
     class BrokenMachine(LogMachine):
         storage = broken_storage
 

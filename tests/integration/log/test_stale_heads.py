@@ -14,8 +14,6 @@ from commons.services.messages import MessagesService
 from rest_api.services.deletions import DeletionsService
 from rest_api.services.edits import EditsService
 
-from .unreliable import UnreliableRepository
-
 CHANNEL = "channel-1"
 ALICE = Caller(user_id="alice", expires_at=2**40)
 
@@ -23,7 +21,7 @@ ALICE = Caller(user_id="alice", expires_at=2**40)
 @pytest.fixture
 def other_process(repository: InMemoryRepository) -> IRepository:
     """The same tables behind another repository: another function, with heads of its own."""
-    return UnreliableRepository(repository)
+    return InMemoryRepository(repository.tables)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tests.doubles.repository import InMemoryRepository
+from tests.doubles.faults import NEVER, RepeatingRepository
 
 from commons.dal import (
     Condition,
@@ -83,11 +83,18 @@ class UnreliableRepository:
                 raise CrashError
             case "repeat":
                 if is_repeated_by_sdk:
-                    with suppress(RepositoryError):
-                        call()
+                    return self._repeated(call)
             case "meanwhile":
                 fault.meanwhile()
         return call()
+
+    def _repeated[Answer](self, call: Callable[[], Answer]) -> Answer:
+        assert isinstance(self._inner, RepeatingRepository), "this storage repeats nothing"
+        self._inner.arm(1)
+        try:
+            return call()
+        finally:
+            self._inner.arm(NEVER)
 
     def get(self, table: Table, key: Key, *, consistent: bool = False) -> Item:
         return self._call(lambda: self._inner.get(table, key, consistent=consistent))
@@ -128,11 +135,17 @@ class UnreliableRepository:
         return iter(self._call(lambda: list(self._inner.iterate(query))))
 
     def transact(self, writes: Sequence[Write]) -> None:
-        # A repeated transaction is none: the SDK gives it a token that DynamoDB knows again.
-        self._call(lambda: self._inner.transact(writes))
+        self._call(lambda: self._inner.transact(writes), is_repeated_by_sdk=True)
 
 
-class WithoutConditionalPut(InMemoryRepository):
+class Storage(RepeatingRepository):
+    """Loses an answer only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(at_write=NEVER)
+
+
+class WithoutConditionalPut(Storage):
     """The log without `attribute_not_exists`: the later of two writers replaces the event."""
 
     def put(self, table: Table, item: Item, *, condition: Condition | None = None) -> None:
@@ -143,7 +156,7 @@ class WithoutConditionalPut(InMemoryRepository):
             [
                 (
                     replace(write, condition=None)
-                    if isinstance(write, PutWrite) and "write_id" in write.item
+                    if isinstance(write, PutWrite) and "sender_id" in write.item
                     else write
                 )
                 for write in writes
@@ -151,14 +164,14 @@ class WithoutConditionalPut(InMemoryRepository):
         )
 
 
-class WithoutMarkers(InMemoryRepository):
+class WithoutMarkers(Storage):
     """Events only, no marker in their transaction."""
 
     def transact(self, writes: Sequence[Write]) -> None:
         super().transact([write for write in writes if not _is_marker(write)])
 
 
-class WithMarkersAfterwards(InMemoryRepository):
+class WithMarkersAfterwards(Storage):
     """The marker is there, but written by a call of its own after the event's."""
 
     def transact(self, writes: Sequence[Write]) -> None:
@@ -173,7 +186,7 @@ class WithMarkersAfterwards(InMemoryRepository):
                 raise TransactionCanceledError([*unharmed, *error.reasons]) from None
 
 
-class WithoutRedaction(InMemoryRepository):
+class WithoutRedaction(Storage):
     """Deletions that leave the events as they were."""
 
     def transact(self, writes: Sequence[Write]) -> None:

@@ -345,9 +345,7 @@ def state(storage: IRepository) -> list[str]:
 def comparable(value: object) -> object:
     match value:
         case dict():
-            return sorted(
-                (name, comparable(part)) for name, part in value.items() if name != "write_id"
-            )
+            return sorted((name, comparable(part)) for name, part in value.items())
         case bytes():
             return "<bytes>"
         case frozenset():

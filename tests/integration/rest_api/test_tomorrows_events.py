@@ -76,7 +76,6 @@ def write(repository: InMemoryRepository, channel: str, seq: int, event: Item) -
     item: Item = {
         **keys.event_key(channel, seq),
         "created_at": "2026-01-01T00:00:00.000Z",
-        "write_id": f"tomorrow-{seq}",
         "sender_id": "alice",
         **event,
     }

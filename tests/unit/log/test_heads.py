@@ -165,10 +165,10 @@ class Crowded(InMemoryRepository):
         super().put(table, item, condition=condition)
 
     def _take(self, item: Item) -> None:
-        if self.losses and "write_id" in item:
+        if self.losses and "sender_id" in item:
             self.losses -= 1
             self.clock.seconds += 0.01
-            later = {**item, "write_id": "another", "created_at": "2999-01-01T00:00:00.000Z"}
+            later = {**item, "created_at": "2999-01-01T00:00:00.000Z"}
             super().put(Table.CHAT_EVENTS, later)
 
 

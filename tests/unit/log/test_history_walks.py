@@ -51,7 +51,6 @@ class LaggingRepository(InMemoryRepository):
                 **keys.event_key(CHANNEL, seq),
                 "type": kind,
                 "created_at": recent if seq > len(kinds) - young else old,
-                "write_id": "w",
                 "sender_id": "alice",
                 "sender_kind": "user",
                 "data": {"text": str(seq)},

@@ -14,8 +14,3 @@ def new_channel_id() -> str:
     while (channel_id := secrets.token_urlsafe(16)).startswith("-"):
         pass
     return channel_id
-
-
-def new_write_id() -> str:
-    """Marks one attempt to append, so that a writer knows its own event when it meets it again."""
-    return secrets.token_urlsafe(9)

@@ -26,7 +26,6 @@ from commons.dynamodb.exceptions import (
     TransactionCanceledError,
 )
 from commons.errors import ChannelNotFoundError, MessageNotFoundError
-from commons.ids import new_write_id
 from commons.observability import log, metrics
 from commons.records.event import closes, event_from_item, event_item, is_event, seal_item
 from commons.schemas.event import (
@@ -252,10 +251,6 @@ class _Refusal:
     winner: Item | None = None
     rejected: Sequence[tuple[int, Item | None]] = ()
 
-    def is_own_write(self, write_id: str) -> bool:
-        """The number is taken by this very append: a retry inside the SDK met its own write."""
-        return self.winner is not None and self.winner.get("write_id") == write_id
-
 
 class _Append:
     """One event on its way into the log: its tries against everybody else's."""
@@ -276,7 +271,6 @@ class _Append:
         self._heads = heads
         self._timing = timing
         self._goes_first = goes_first
-        self._write_id = new_write_id()
         self._began_at = rfc3339(now())
         self._try_began = timing.clock()
         self._deadline = self._try_began + APPEND_BUDGET_SECONDS
@@ -293,7 +287,7 @@ class _Append:
             head = self._read_head(consistent=False)
         draft = self._prepare()
         while draft is not None:
-            item = _item(self._channel_id, head + 1, draft, self._write_id)
+            item = _item(self._channel_id, head + 1, draft)
             companions = draft.writes(head + 1)
             if any(write_key(write) == (self._channel_id, head + 1) for write in companions):
                 # The draft is about the very event that a head left behind would number anew.
@@ -301,7 +295,7 @@ class _Append:
                 draft = self._prepare()
                 continue
             refusal = self._try(item, companions)
-            if refusal is None or refusal.is_own_write(self._write_id):
+            if refusal is None:
                 return self._won(item)
             self._judge(refusal, draft)
             if refusal.winner is not None:
@@ -397,7 +391,7 @@ class _Append:
         return max(seq, self._heads.highest(self._channel_id))
 
 
-def _item(channel_id: str, seq: int, draft: Draft, write_id: str) -> Item:
+def _item(channel_id: str, seq: int, draft: Draft) -> Item:
     item = event_item(
         channel_id,
         seq,
@@ -406,7 +400,6 @@ def _item(channel_id: str, seq: int, draft: Draft, write_id: str) -> Item:
         created_at=rfc3339(now()),
         client_message_id=draft.client_message_id,
     )
-    item["write_id"] = write_id
     if correlation_id := _correlation_id():
         item["correlation_id"] = correlation_id
     return item
