@@ -174,6 +174,8 @@ class Playground:
         self.sockets = Sockets()
         self.takes_sockets = True
         self._numbers = itertools.count(1)
+        self._serving = 0
+        self._served = threading.Condition()
         self._heads: dict[str, int] = defaultdict(int)
         self._channels: set[str] = set()
         self._users: dict[str, str] = {}
@@ -234,6 +236,9 @@ class Playground:
             self._running = False
             session.services = deployed
             self.drop_sockets()
+            # Until then a handler may be at work for a connection of this playground.
+            with self._served:
+                self._served.wait_for(lambda: self._serving == 0, timeout=10)
             for server in servers:
                 server.shutdown()
             self._http.server_close()
@@ -333,6 +338,8 @@ class Playground:
 
         connection_id: str = connection.connection_id  # type: ignore[attr-defined]  # set by _admit
         self.sockets.open[connection_id] = connection
+        with self._served:
+            self._serving += 1
         try:
             for message in connection:
                 frame = json.loads(message)
@@ -353,6 +360,9 @@ class Playground:
             for channel_id in self._subscribed.pop(connection_id, set()):
                 self._tell_presence(connection_id, channel_id, online=False)
             disconnecting.lambda_handler(disconnect_event(connection_id), lambda_context())
+            with self._served:
+                self._serving -= 1
+                self._served.notify_all()
 
     def _tell_presence(self, connection_id: str, channel_id: str, *, online: bool) -> None:
         from commons.services.connections import ConnectionsService  # noqa: PLC0415

@@ -10,8 +10,12 @@ import { ChatSession } from "./session.js";
 /** A connection holds this many subscriptions; the channels that are least lively wait outside. */
 const MOST_SUBSCRIPTIONS = 50;
 const PAGE = 100;
-/** Nobody tells us that we were added to a channel: the list is read again now and then. */
-const REFRESH = 30_000;
+/**
+ * Nobody tells us that we were added to a channel: the list is read again now and then, and when
+ * somebody looks again. Counting what is unread costs the server reads for each channel.
+ */
+const REFRESH = 120_000;
+const REFRESH_AT_A_LOOK = 20_000;
 
 /**
  * What the chat tells whoever shows it; each may come often.
@@ -28,6 +32,7 @@ const REFRESH = 30_000;
 export class Chat {
   /** @type {Map<string, Room>} */
   #rooms = new Map();
+  #refreshedAt = 0;
   /** Display names as they were last seen, by user. @type {Map<string, string>} */
   names = new Map();
   /** Whether the list of channels has come. */
@@ -74,6 +79,11 @@ export class Chat {
     return this.rooms.reduce((sum, { channel }) => sum + channel.unreadCount, 0);
   }
 
+  /** Somebody looks at the page again. */
+  look() {
+    if (this.isLoaded && Date.now() - this.#refreshedAt > REFRESH_AT_A_LOOK) this.#refreshIfSeen();
+  }
+
   /** @param {string} channelId */
   room(channelId) {
     return this.#rooms.get(channelId);
@@ -86,6 +96,7 @@ export class Chat {
 
   /** Reads the list of channels again. */
   async refresh() {
+    this.#refreshedAt = Date.now();
     const channels = await this.#allChannels();
     for (const channel of channels) {
       const room = this.#rooms.get(channel.channelId);

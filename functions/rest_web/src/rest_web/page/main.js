@@ -68,6 +68,7 @@ class Page {
     this.route = () => void this.#route();
     this.look = () => {
       this.#view?.seen();
+      this.chat.look();
       this.#schedule();
     };
   }
