@@ -6,13 +6,12 @@ from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Item, Table
-from commons.dynamodb.exceptions import StorageBusyError
+from commons.dynamodb.exceptions import StorageBusyError, StorageUnreachableError
 from commons.records.channel import ChannelRecord
 from commons.records.generation import EndedGeneration
 from commons.schemas.generation import GenerationRequest
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
-from workers_agent_dispatcher.queue import QueueUnavailableError
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
 
@@ -36,7 +35,7 @@ class RecordingQueue:
 
     def park(self, parked: Parked) -> None:
         if not self._parks:
-            raise QueueUnavailableError
+            raise StorageUnreachableError
         self.parked.append(parked)
 
 

@@ -4,6 +4,7 @@ from functools import cache
 
 from commons.clock import epoch_milliseconds
 from commons.dal import IRepository
+from commons.queues import SqsQueue
 from commons.realtime.broadcaster import Broadcaster, IBroadcaster
 from commons.services.base import default_repository
 from commons.services.connections import ConnectionsService
@@ -37,7 +38,7 @@ def batch_service() -> BatchService:
         model=build_model(settings),
         broadcaster=Broadcaster(settings.websocket_callback_url),
         audience=ConnectionsService(repository),
-        queue=SqsAgentQueue(settings.agent_queue_url),
+        queue=SqsAgentQueue(SqsQueue(settings.agent_queue_url)),
     )
 
 
