@@ -1,6 +1,6 @@
 # The commands of a fresh machine: git, make and any Python 3. All others are `uv run poe`'s.
 .DEFAULT_GOAL := help
-.PHONY: help run token test deploy deploy-all
+.PHONY: help run token test account deploy deploy-all destroy
 
 STAGE ?= dev
 SETUP = uv=$$(sh tools/setup.sh)
@@ -19,8 +19,14 @@ token: ## Prints a token of that user for the running stack: USER=alice.
 test: ## Runs the whole test suite, the end-to-end tests on the emulator included.
 	@$(SETUP) && export UV="$$uv" && exec .venv/bin/poe test
 
+account: ## Deploys what an AWS account and region have once: STAGE=dev [EMAIL=who-hears-of-alarms].
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack account --stage "$(STAGE)" --email "$(EMAIL)"
+
 deploy: ## Deploys one stack to AWS: STACK=data|websocket|workers|rest STAGE=dev.
 	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack deploy "$(STACK)" --stage "$(STAGE)"
 
 deploy-all: ## Deploys the root template, which nests the four stacks: STAGE=dev.
 	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack deploy-all --stage "$(STAGE)"
+
+destroy: ## Takes one stack of a stage away again: STACK=data|websocket|workers|rest|all STAGE=dev [FORCE=1].
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack destroy "$(STACK)" --stage "$(STAGE)" $(if $(filter 1,$(FORCE)),--force)

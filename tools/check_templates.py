@@ -24,6 +24,12 @@ from tools.templates import (
 ACTIONS_WITHOUT_RESOURCES: Final = frozenset({"xray:PutTraceSegments", "xray:PutTelemetryRecords"})
 """IAM knows no resource for these."""
 
+ASYNCHRONOUS: Final = {"CloudWatchEvent", "EventBridgeRule", "S3", "SNS", "Schedule", "ScheduleV2"}
+"""Sources that nobody waits for and that keep nothing."""
+
+LEAST_TRIES: Final = 5
+"""AWS's advice for a queue that feeds a function: a throttled poller counts as a try."""
+
 LOG_ACTIONS: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 
@@ -108,6 +114,31 @@ def queue_source_has_dead_letters(template: Template) -> Iterator[str]:
             yield f"{name} tries for ever, its queue has no dead-letter queue"
 
 
+def dead_letters_are_the_queues_own(template: Template) -> Iterator[str]:
+    """By where a message lies one knows who has to do it again."""
+    for name, queue in template.queues.items():
+        policy = queue["Properties"].get("RedrivePolicy")
+        if policy is None:
+            continue
+        own = f"{name.removesuffix('Queue')}DeadLetterQueue"
+        if reference(policy["deadLetterTargetArn"]) != own:
+            yield f"{name} puts its dead letters elsewhere than into {own}"
+        if policy["maxReceiveCount"] < LEAST_TRIES:
+            yield f"{name} gives up after {policy['maxReceiveCount']} tries, throttled ones included"
+
+
+def asynchronous_call_has_a_destination(template: Template) -> Iterator[str]:
+    """Lambda drops what it could not do for a rule, a schedule or a topic."""
+    for name, function in template.functions.items():
+        kinds = {each["Type"] for each in function["Properties"].get("Events", {}).values()}
+        if not kinds & ASYNCHRONOUS:
+            continue
+        config = function["Properties"].get("EventInvokeConfig", {})
+        destination = config.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+        if reference(destination) not in template.queues:
+            yield f"{name} drops what a schedule or rule asked of it and it could not do"
+
+
 def source_reports_single_failures(template: Template) -> Iterator[str]:
     for kind in ("DynamoDB", "SQS"):
         for name, event in events(template, kind):
@@ -160,6 +191,8 @@ RULES: Final = (
     stream_failure_has_a_destination,
     stream_retries_end,
     queue_source_has_dead_letters,
+    dead_letters_are_the_queues_own,
+    asynchronous_call_has_a_destination,
     source_reports_single_failures,
     queue_outlives_its_function,
     stack_has_one_dashboard,

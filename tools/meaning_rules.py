@@ -115,7 +115,10 @@ def _is_url(template: Template, name: str, value: object) -> bool:
     }
     emulated = f"{scheme}://${{EmulatorEndpoint}}/${{{api}}}/${{Stage}}"
     real = f"{scheme}s://${{{api}}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/${{Stage}}"
-    return value == {"Fn::If": ["IsEmulated", {"Fn::Sub": emulated}, {"Fn::Sub": real}]}
+    on_aws: object = {"Fn::Sub": real}
+    if name == "url":
+        on_aws = {"Fn::If": ["HasDomain", {"Fn::Sub": f"{scheme}s://${{DomainName}}"}, on_aws]}
+    return value == {"Fn::If": ["IsEmulated", {"Fn::Sub": emulated}, on_aws]}
 
 
 def _get(resource: str, attribute: str) -> dict[str, list[str]]:

@@ -1,5 +1,7 @@
 """`poe test-e2e [PYTEST ARGUMENT …]`: the end-to-end tests against one stack of their own.
 
+Its functions may do what their roles grant and nothing else, as on AWS.
+
 Most wait more than they compute and run side by side; those marked `alone` measure times, kill
 workers or take the stack down, and run one after the other when the rest is done.
 """
@@ -21,7 +23,9 @@ NO_TESTS_COLLECTED = 5
 
 
 def main(arguments: list[str]) -> int:
-    config = LocalStackConfig(port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e")
+    config = LocalStackConfig(
+        port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e", enforce_rights=True
+    )
     stack = LocalStack(config)
     stack.reset()
     try:
@@ -38,6 +42,7 @@ def _pytest(config: LocalStackConfig, arguments: list[str]) -> int:
         "CHAT_E2E": "running",
         "CHAT_PORT": str(config.port),
         "CHAT_LOCAL_DIR": str(config.local_dir),
+        "CHAT_ENFORCE_RIGHTS": "true",
     }
     tests = [sys.executable, "-m", "pytest", "tests/e2e", "--durations=10", *arguments]
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode

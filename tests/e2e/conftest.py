@@ -36,7 +36,9 @@ def local_stack() -> Iterator[LocalStack]:
         yield LocalStack(LocalStackConfig())
         return
     stack = LocalStack(
-        LocalStackConfig(port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e")
+        LocalStackConfig(
+            port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e", enforce_rights=True
+        )
     )
     stack.reset()
     try:

@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.stacks.translation import translate
 from tools.templates import SSM_PARAMETER_TYPE, STACKS, STACKS_ROOT, Template
 
 STAGES = ("dev", "prod")
 DIRECTORIES = (STACKS_ROOT, *(STACKS_ROOT / stack for stack in STACKS))
+RENAMED = {
+    ("rest", "DomainName"): "RestDomainName",
+    ("rest", "CertificateArn"): "RestCertificateArn",
+    ("websocket", "DomainName"): "WebSocketDomainName",
+    ("websocket", "CertificateArn"): "WebSocketCertificateArn",
+}
+"""What two children have under one name is two settings of the root."""
+
 EMULATOR_ONLY = {
     "CognitoEndpoint",
     "DemoSignInUrl",
@@ -161,6 +170,18 @@ class TestRoot:
             passed = child["Properties"]["Parameters"].keys()
             assert passed == templates[stack].parameters.keys() - EMULATOR_ONLY
 
+    def test_translated_it_gives_each_child_all_that_the_translated_child_needs(
+        self, root: Template, templates: dict[str, Template]
+    ) -> None:
+        translated = translate(root)["Resources"]
+        assert {each["Type"] for each in translated.values()} == {"AWS::CloudFormation::Stack"}
+        for stack in translated.values():
+            properties = stack["Properties"]
+            name = Path(properties["TemplateURL"]).parent.name
+            child = translate(templates[name])["Parameters"]
+            required = {key for key, each in child.items() if "Default" not in each}
+            assert required <= properties["Parameters"].keys() <= child.keys()
+
     def test_a_child_gets_each_setting_by_its_name(
         self, children: dict[str, dict[str, Any]], templates: dict[str, Template]
     ) -> None:
@@ -169,7 +190,7 @@ class TestRoot:
                 if templates[stack].parameters[name]["Type"] == "CommaDelimitedList":
                     assert value == {"Fn::Join": [",", {"Ref": name}]}
                 elif templates[stack].parameters[name]["Type"] != SSM_PARAMETER_TYPE:
-                    assert value == {"Ref": name}, (stack, name)
+                    assert value == {"Ref": RENAMED.get((stack, name), name)}, (stack, name)
 
     def test_a_setting_means_the_same_here_as_in_the_child(
         self, root: Template, templates: dict[str, Template]
@@ -177,7 +198,8 @@ class TestRoot:
         for template in templates.values():
             for name, parameter in template.parameters.items():
                 if name not in EMULATOR_ONLY and parameter["Type"] != SSM_PARAMETER_TYPE:
-                    ours, theirs = dict(root.parameters[name]), dict(parameter)
+                    named = RENAMED.get((template.stack, name), name)
+                    ours, theirs = dict(root.parameters[named]), dict(parameter)
                     ours.pop("Description")
                     theirs.pop("Description")
                     assert ours == theirs, (template.stack, name)

@@ -55,6 +55,20 @@ def drop_the_redrive_policy(resources: Resources) -> None:
     del resources["AgentQueue"]["Properties"]["RedrivePolicy"]
 
 
+def mix_up_dead_letters(resources: Resources) -> None:
+    resources["AgentQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] = {
+        "Fn::GetAtt": ["DeparturesDeadLetterQueue", "Arn"]
+    }
+
+
+def give_up_at_once(resources: Resources) -> None:
+    resources["AgentQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"] = 1
+
+
+def drop_what_a_schedule_asked_for(resources: Resources) -> None:
+    del resources["WorkersTimerFunction"]["Properties"]["EventInvokeConfig"]
+
+
 def show_a_message_while_it_is_worked_at(resources: Resources) -> None:
     resources["AgentQueue"]["Properties"]["VisibilityTimeout"] = 30
 
@@ -90,6 +104,9 @@ def take_the_log_right(resources: Resources) -> None:
         ),
         (drop("WorkersAgentFunction", "Questions", "FunctionResponseTypes"), "as a whole batch"),
         (drop_the_redrive_policy, "has no dead-letter queue"),
+        (mix_up_dead_letters, "elsewhere than into AgentDeadLetterQueue"),
+        (give_up_at_once, "gives up after 1 tries"),
+        (drop_what_a_schedule_asked_for, "drops what a schedule or rule asked of it"),
         (show_a_message_while_it_is_worked_at, "another worker sees it"),
         (take_the_log_right, "may not write its log"),
         (drop_resource("Dashboard"), "0 dashboards"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
@@ -95,6 +96,9 @@ class AwsClients:
 
     def functions(self) -> "LambdaClient":
         return self._keep(self._session.client("lambda", endpoint_url=self._endpoint))
+
+    def logs(self) -> "CloudWatchLogsClient":
+        return self._keep(self._session.client("logs", endpoint_url=self._endpoint))
 
     def sqs(self) -> "SQSClient":
         return self._keep(self._session.client("sqs", endpoint_url=self._endpoint))

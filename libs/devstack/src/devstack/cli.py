@@ -12,17 +12,22 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
-from devstack import aws_deployment
 from devstack.aws import SECRETS, AwsClients
 from devstack.commands import poe
 from devstack.config import ENV_PREFIX, STAGE, LocalStackConfig
 from devstack.demo import Demo
 from devstack.deployed_users import deployed_users
+from devstack.deploying import account as account_stack
+from devstack.deploying import deployment, destroying
+from devstack.deploying.plan import ALL, Plan
 from devstack.errors import DevstackError
+from devstack.follow import follow as follow_request
 from devstack.local_stack import LocalStack
 from devstack.outputs import Outputs
+from devstack.probe import probe as probe_stage
 from devstack.progress import Progress
 from devstack.redrive import QUEUES, redriver
+from devstack.stacks import published
 from devstack.users import require_user_id
 
 INTERRUPTED = 130
@@ -118,13 +123,36 @@ def _what_next(config: LocalStackConfig) -> str:
 
 
 def redrive(arguments: argparse.Namespace) -> None:
-    local = arguments.stage == STAGE
-    stack = LocalStack(LocalStackConfig())
-    clients = AwsClients(stack.outputs().endpoint if local else None)
-    redriven = redriver(arguments.stage, clients).redrive(arguments.queue)
+    redriven = redriver(arguments.stage, _clients_of(arguments.stage)).redrive(arguments.queue)
     print(f"{redriven.done} of {redriven.done + redriven.left} messages put back to work")
     if redriven.left:
         raise DevstackError(f"{redriven.left} could not be; they are still in the queue.")
+
+
+def follow(arguments: argparse.Namespace) -> None:
+    clients = _clients_of(arguments.stage)
+    for line in follow_request(
+        clients.logs(), arguments.stage, arguments.correlation_id, hours=arguments.hours
+    ):
+        print(line)
+
+
+def probe(arguments: argparse.Namespace) -> None:
+    names = published(_clients_of(arguments.stage), arguments.stage)
+    try:
+        findings = probe_stage(names["rest/url"].rstrip("/"), names["websocket/url"])
+    except KeyError as error:
+        raise DevstackError(f"Stage {arguments.stage} has not published {error}.") from error
+    print("\n".join(map(str, findings)))
+    if any(each.failure is not None for each in findings):
+        raise DevstackError(f"Stage {arguments.stage} does not serve.")
+
+
+def _clients_of(stage: str) -> AwsClients:
+    """Of the local stack, or of the account that this shell is signed in to."""
+    if stage == STAGE:
+        return AwsClients(LocalStack(LocalStackConfig()).outputs().endpoint)
+    return AwsClients(None, region=Plan.of("data", stage).region)
 
 
 def build(_arguments: argparse.Namespace) -> None:
@@ -132,11 +160,20 @@ def build(_arguments: argparse.Namespace) -> None:
 
 
 def deploy(arguments: argparse.Namespace) -> None:
-    aws_deployment.deploy_stack(arguments.stack, arguments.stage)
+    deployment.deploy(arguments.stack, arguments.stage)
 
 
 def deploy_all(arguments: argparse.Namespace) -> None:
-    aws_deployment.deploy_all(arguments.stage)
+    deployment.deploy(ALL, arguments.stage)
+
+
+def destroy(arguments: argparse.Namespace) -> None:
+    destroying.destroy(arguments.stack, arguments.stage, force=arguments.force)
+
+
+def account(arguments: argparse.Namespace) -> None:
+    topic = account_stack.deploy_account(arguments.stage, email=arguments.email)
+    print(f"For the parameter AlarmTopicArn of samconfig.toml: {topic}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -177,6 +214,12 @@ def _parser() -> argparse.ArgumentParser:
     again = add("redrive", redrive, "Puts back to work what lies in a queue for what failed.")
     again.add_argument("queue", help=f"one of {', '.join(QUEUES)}")
     again.add_argument("--stage", default=STAGE, help="on AWS; without it, the local stack")
+    one_request = add("follow", follow, "Prints what a stage's functions logged about one request.")
+    one_request.add_argument("correlation_id", help="x-amzn-requestid of its answer")
+    one_request.add_argument("--stage", default=STAGE, help="on AWS; without it, the local stack")
+    one_request.add_argument("--hours", type=float, default=1.0, help="how far back to look")
+    whole = add("probe", probe, "Asks a stage whether it serves, as a client would.")
+    whole.add_argument("--stage", default=STAGE, help="on AWS; without it, the local stack")
     add("build", build, "Builds every stack with `sam build`.")
     one = add("deploy", deploy, "Deploys one stack to AWS.")
     one.add_argument("stack")
@@ -184,6 +227,13 @@ def _parser() -> argparse.ArgumentParser:
     add("deploy-all", deploy_all, "Deploys the root template to AWS.").add_argument(
         "--stage", required=True
     )
+    away = add("destroy", destroy, "Takes a stack of a stage away from AWS, or all of them.")
+    away.add_argument("stack")
+    away.add_argument("--stage", required=True)
+    away.add_argument("--force", action="store_true", help="protected data, too")
+    once = add("account", account, "Deploys what an AWS account and region have once.")
+    once.add_argument("--stage", required=True, help="whose region is meant")
+    once.add_argument("--email", default="", help="who hears of alarms by mail")
     return parser
 
 

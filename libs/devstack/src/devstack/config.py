@@ -25,6 +25,7 @@ class LocalStackConfig(BaseSettings):
         allowed_origins: comma list of browsers' origins that may call the stack, as the templates'
             parameter of that name.
         local_dir: holds state, logs and outputs; a second directory is a second stack.
+        enforce_rights: a function may do what its role grants and nothing else, as on AWS.
     """
 
     model_config = SettingsConfigDict(
@@ -37,6 +38,7 @@ class LocalStackConfig(BaseSettings):
     model_key: SecretStr | None = None
     allowed_origins: str = ""
     local_dir: Path = ROOT / ".local"
+    enforce_rights: bool = False
 
     @property
     def endpoint(self) -> str:

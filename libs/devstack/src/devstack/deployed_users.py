@@ -1,8 +1,8 @@
 """Users of a stage that is deployed to AWS."""
 
 from devstack.aws import AwsClients
-from devstack.aws_deployment import region_of
 from devstack.config import ROOT
+from devstack.deploying.plan import region_of
 from devstack.errors import DevstackError
 from devstack.stacks import published
 from devstack.users import Users

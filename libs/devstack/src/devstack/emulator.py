@@ -181,6 +181,7 @@ class Emulator:
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(self._config.state_dir / "s3"),
             "LAMBDA_WARM_TTL_SECONDS": "86400",
+            "AUTH": str(self._config.enforce_rights).lower(),
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": f"http://127.0.0.1:{model_port}",

@@ -92,6 +92,7 @@ def local_parameters(config: LocalStackConfig, *, model_key_arn: str = "") -> di
         "EmulatorEndpoint": f"127.0.0.1:{config.port}/_aws/execute-api",
         "RouteResponses": "false",
         "Traced": "false",
+        "EmulatorRights": str(config.enforce_rights).lower(),
         "AllowTokenInQuery": "true",
         "PostRate": "0",
         "AllowedOrigins": _with_our_own(config.allowed_origins, config.port),

@@ -1,0 +1,1 @@
+"""Deploys stacks to an account, and takes them away again."""

@@ -1,0 +1,109 @@
+"""A conversation goes on while each stack is redeployed: nothing acknowledged is lost."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import httpx
+import pytest
+from tests.e2e.clients import RestClient, Socket, eventually
+
+from devstack.local_stack import LocalStack
+from devstack.stacks import DEPLOY_ORDER, Stack, Surroundings, published
+
+pytestmark = pytest.mark.alone
+
+CHANGED = {"LogLevel": "WARNING", "AlarmTopicArn": "arn:aws:sns:us-east-1:000000000000:nobody"}
+"""A new environment for each function of a stack, and what else a deployment may change."""
+
+
+class Writer(threading.Thread):
+    """Posts without a pause, and repeats what was not acknowledged with its clientMessageId."""
+
+    def __init__(self, client: RestClient, channel: str) -> None:
+        super().__init__(daemon=True)
+        self._client, self._channel = client, channel
+        self._ends = threading.Event()
+        self.acknowledged: dict[str, int] = {}
+        self.repeated = 0
+
+    def run(self) -> None:
+        for number in itertools.count():
+            if self._ends.is_set():
+                return
+            self._post(f"m-{number}")
+            time.sleep(0.05)
+
+    def _post(self, message_id: str) -> None:
+        path = f"{self._client.rest_url}/v1/channels/{self._channel}/messages"
+        while True:
+            try:
+                answer = self._client.http.post(
+                    path, json={"text": message_id, "clientMessageId": message_id}
+                )
+            except httpx.TransportError:
+                self.repeated += 1
+                continue
+            if answer.status_code in {200, 201}:
+                self.acknowledged[message_id] = answer.json()["seq"]
+                return
+            assert answer.status_code in {429, 500, 502, 503, 504}, answer.text
+            self.repeated += 1
+
+    def end(self) -> None:
+        self._ends.set()
+        self.join(60)
+        assert not self.is_alive()
+
+
+@pytest.fixture
+def redeploy(
+    local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
+    """Deploys a stack with other parameters; at the end all are as they were."""
+
+    def deploy(name: str) -> None:
+        (stack,) = (Stack(each, local_stack.config) for each in DEPLOY_ORDER if each == name)
+        surroundings = Surroundings(published=published(local_stack.clients))
+        parameters = stack.parameters(surroundings)
+        changed = parameters | {key: CHANGED[key] for key in CHANGED.keys() & parameters.keys()}
+        monkeypatch.setattr(stack, "parameters", lambda _surroundings: changed)
+        stack.deploy(surroundings)
+
+    yield deploy
+    monkeypatch.undo()
+    local_stack.up()
+
+
+def test_nothing_acknowledged_is_lost_while_each_stack_is_redeployed(
+    alice: RestClient,
+    bob: RestClient,
+    connect: Callable[..., AbstractContextManager[Socket]],
+    redeploy: Callable[[str], None],
+) -> None:
+    channel = alice.create_channel("bob", mode="off")
+    writer = Writer(alice.again(), channel)
+    with connect(bob, [channel]) as socket:
+        writer.start()
+        socket.wait_for_events(channel, 3)
+        for stack in ("rest", "data", "workers", "websocket"):
+            before = len(writer.acknowledged)
+            redeploy(stack)
+            eventually(lambda before=before: len(writer.acknowledged) > before + 3)  # type: ignore[misc]  # bound now
+        writer.end()
+        assert socket.ask("ping")["type"] == "pong"
+        last = max(writer.acknowledged.values())
+        socket.wait_for(
+            lambda _frames: any(event["seq"] == last for event in socket.events(channel))
+        )
+        after = min(set(range(1, last + 1)) - {e["seq"] for e in socket.events(channel)}, default=0)
+        missed = socket.ask("sync", channelId=channel, after=after - 1)["items"] if after else []
+
+    log = bob.events(channel)
+    assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
+    written = {event["clientMessageId"]: event["seq"] for event in log}
+    assert written == writer.acknowledged
+    seen = {event["seq"] for event in [*socket.events(channel), *missed]}
+    assert seen >= set(range(1, min(len(log), (after or 1) + 99) + 1))

@@ -1,0 +1,31 @@
+"""docs/architecture.md names what there is."""
+
+import re
+
+from tools.templates import STACKS, STACKS_ROOT, Template, member_of
+
+ROOT = STACKS_ROOT.parent
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_every_function_stands_at_its_stack() -> None:
+    rows = {
+        row[0]: set(re.findall(r"`(\w+)`", row[1]))
+        for row in re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$", PAGE, re.MULTILINE)
+        if row[0] in STACKS
+    }
+    assert rows == {
+        stack: {member_of(each) for each in template.functions.values()}
+        for stack in STACKS
+        for template in [Template.load(STACKS_ROOT / stack / "template.yaml")]
+    }
+
+
+def test_every_package_has_a_line() -> None:
+    for project in ROOT.glob("libs/*/pyproject.toml"):
+        assert f"`libs/{project.parent.name}`" in PAGE
+
+
+def test_what_it_leads_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", PAGE):
+        assert (ROOT / "docs" / target).exists(), target

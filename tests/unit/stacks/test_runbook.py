@@ -1,0 +1,47 @@
+"""Whoever is woken up finds the alarm in the runbook; the runbook names no alarm that there is not."""
+
+import re
+
+from tools.templates import STACKS, STACKS_ROOT, Template
+
+from devstack.redrive import QUEUES
+
+ROOT = STACKS_ROOT.parent
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+ACCOUNT = "chat-account-concurrency"
+
+
+def alarms() -> set[str]:
+    return {
+        alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("chat-${Stage}-")
+        for stack in STACKS
+        for alarm in Template.load(STACKS_ROOT / stack / "template.yaml").alarms.values()
+    } | {ACCOUNT}
+
+
+def entries() -> list[str]:
+    """Names in the first column of the tables of alarms."""
+    rows = re.findall(r"^\| (`[^|]*) \|", RUNBOOK, re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([\w-]+)`", row)]
+
+
+def test_every_alarm_has_its_entry_and_only_one() -> None:
+    assert sorted(entries()) == sorted(
+        alarms()
+    ), "an alarm without an entry, or the other way round"
+
+
+def test_every_dashboard_is_named() -> None:
+    for stack in STACKS:
+        assert f"-{stack}`" in RUNBOOK, stack
+
+
+def test_every_queue_that_can_be_put_back_to_work_says_so() -> None:
+    for queue in set(QUEUES) - {"departures-dead-letters", "presence-failures"}:
+        row = next(line for line in RUNBOOK.splitlines() if line.startswith(f"| `{queue}`"))
+        assert "redrive" in row, queue
+
+
+def test_a_stacks_readme_leads_to_the_runbook() -> None:
+    for stack in STACKS:
+        assert "docs/runbook.md" in (STACKS_ROOT / stack / "README.md").read_text(), stack
