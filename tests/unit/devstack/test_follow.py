@@ -1,49 +1,65 @@
 """One request through the logs of a stage."""
 
 import json
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from devstack.errors import DevstackError
 from devstack.follow import follow
 
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
 
-@pytest.fixture(autouse=True)
-def _account() -> Iterator[None]:
-    with mock_aws():
-        yield
+NOW = 1_800_000_000_000
 
 
-def write(service: str, *lines: dict[str, object], stage: str = "dev", at: int = 0) -> None:
-    logs = boto3.client("logs")
-    group = f"/aws/lambda/chat-{stage}-{service}"
-    logs.create_log_group(logGroupName=group)
-    logs.create_log_stream(logGroupName=group, logStreamName="a")
-    now = int(time.time() * 1000) - 10_000 + at
-    logs.put_log_events(
-        logGroupName=group,
-        logStreamName="a",
-        logEvents=[
-            {"timestamp": now + number, "message": json.dumps(line | {"service": service})}
+@dataclass
+class Logs:
+    """CloudWatch Logs as an emulator has it: every filter pattern matches everything."""
+
+    groups: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def write(self, name: str, *lines: dict[str, object], stage: str = "dev", at: int = 0) -> None:
+        self.groups[f"/aws/lambda/chat-{stage}-{name}"] = [
+            {"timestamp": NOW + at + number, "message": json.dumps(line | {"service": name})}
             for number, line in enumerate(lines)
-        ],
-    )
+        ]
+
+    def get_paginator(self, operation: str) -> "Logs":
+        assert operation in {"describe_log_groups", "filter_log_events"}
+        return self
+
+    def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+        if "logGroupNamePrefix" in asked:
+            for name in self.groups:
+                if name.startswith(asked["logGroupNamePrefix"]):
+                    yield {"logGroups": [{"logGroupName": name}]}
+        else:
+            yield {"events": self.groups[asked["logGroupName"]]}
 
 
-def test_a_request_is_followed_through_the_functions_in_the_order_of_time() -> None:
-    write("workers_delivery", {"message": "delivered", "correlation_ids": ["id-1"]}, at=500)
-    write(
+@pytest.fixture
+def logs() -> Logs:
+    return Logs()
+
+
+def as_client(logs: Logs) -> "CloudWatchLogsClient":
+    return cast("CloudWatchLogsClient", logs)
+
+
+def test_a_request_is_followed_through_the_functions_in_the_order_of_time(logs: Logs) -> None:
+    logs.write("workers_delivery", {"message": "delivered", "correlation_ids": ["id-1"]}, at=500)
+    logs.write(
         "rest_api",
         {"message": "served", "correlation_id": "id-1", "status": 201, "location": "handle:1"},
         {"message": "served", "correlation_id": "id-2", "status": 404},
     )
-    write("rest_api", {"message": "served", "correlation_id": "id-1"}, stage="prod")
+    logs.write("rest_api", {"message": "served", "correlation_id": "id-1"}, stage="prod")
 
-    lines = follow(boto3.client("logs"), "dev", "id-1", hours=1)
+    lines = follow(as_client(logs), "dev", "id-1", hours=1)
 
     assert [(line.service, line.text.split()[0]) for line in lines] == [
         ("rest_api", "served"),
@@ -53,7 +69,8 @@ def test_a_request_is_followed_through_the_functions_in_the_order_of_time() -> N
     assert "location" not in lines[0].text
 
 
-def test_what_nobody_logged_is_said() -> None:
-    write("rest_api", {"message": "served", "correlation_id": "id-2"})
+def test_what_nobody_logged_is_said(logs: Logs) -> None:
+    logs.write("rest_api", {"message": "served", "correlation_id": "id-2"})
+
     with pytest.raises(DevstackError, match="No function of stage dev logged id-1"):
-        follow(boto3.client("logs"), "dev", "id-1", hours=1)
+        follow(as_client(logs), "dev", "id-1", hours=1)
