@@ -55,6 +55,8 @@ CASES = [
     Case("regenerateReply", f"{_MESSAGE}/regenerate", 422, 422),
     Case("cancelGenerations", "/generations/cancel", 202, 202),
     Case("cancelGenerations", "/generations/cancel", 202, 202, {"replyTo": OWNERS_MESSAGE}),
+    Case("listGenerations", "/generations", 200, 200),
+    Case("getUsage", "/usage", 200, 403),
     Case("listEvents", "/events", 200, 200),
     Case("setReadMark", "/read", 204, 204, {"seq": 1}),
     Case("setReadMark", "/read", 204, 204, {"seq": 0}),

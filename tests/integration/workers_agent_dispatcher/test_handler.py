@@ -9,7 +9,7 @@ from tests.integration.workers_agent.queues import Queues, deploy_queues
 
 from commons import keys
 from commons.dal import DynamoDBRepository, Table
-from workers_agent_dispatcher import handler
+from workers_agent_dispatcher import composition, handler
 
 if TYPE_CHECKING:
     from commons.schemas.lambda_events import StreamRecord
@@ -22,9 +22,9 @@ def queues(table_names: dict[Table, str], monkeypatch: pytest.MonkeyPatch) -> It
     queues = deploy_queues()
     monkeypatch.setenv("AGENT_QUEUE_URL", queues.agent_url)
     monkeypatch.setenv("PARKING_QUEUE_URL", queues.parking_url)
-    handler.dispatch_service.cache_clear()
+    composition.dispatch_service.cache_clear()
     yield queues
-    handler.dispatch_service.cache_clear()
+    composition.dispatch_service.cache_clear()
 
 
 @pytest.fixture

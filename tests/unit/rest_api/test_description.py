@@ -86,7 +86,7 @@ def test_a_cursor_is_not_empty() -> None:
         if parameter["name"] == "cursor"
     ]
 
-    assert cursors == [{"type": "string", "minLength": 1}] * 4
+    assert cursors == [{"type": "string", "minLength": 1}] * 5
 
 
 def test_the_depth_of_json_is_written_down() -> None:

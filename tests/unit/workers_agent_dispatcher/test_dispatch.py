@@ -6,7 +6,7 @@ from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Item, Table
-from commons.dynamodb.exceptions import StorageBusyError, StorageUnreachableError
+from commons.dynamodb.exceptions import StorageBusyError
 from commons.records.channel import ChannelRecord
 from commons.records.generation import EndedGeneration
 from commons.schemas.generation import GenerationRequest
@@ -35,7 +35,7 @@ class RecordingQueue:
 
     def park(self, parked: Parked) -> None:
         if not self._parks:
-            raise StorageUnreachableError
+            raise StorageBusyError("full")
         self.parked.append(parked)
 
 

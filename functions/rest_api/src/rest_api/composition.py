@@ -22,9 +22,11 @@ from rest_api.services.channels import ChannelsService
 from rest_api.services.deletions import DeletionsService
 from rest_api.services.edits import EditsService
 from rest_api.services.members import MembersService
+from rest_api.services.open_generations import OpenGenerationsService
 from rest_api.services.presence import PresenceService
 from rest_api.services.reactions import ReactionsService
 from rest_api.services.reading import ReadingService
+from rest_api.services.usage import UsageService
 from rest_api.settings import Settings
 
 
@@ -43,6 +45,8 @@ class Services:
     read_marks: ReadMarksService
     presence: PresenceService
     generations: GenerationsService
+    open_generations: OpenGenerationsService
+    usage: UsageService
     tickets: TicketsService
     post_rate: PostRateService
 
@@ -87,6 +91,8 @@ def build_services(
         read_marks=ReadMarksService(storage, broadcasts=broadcasts),
         presence=PresenceService(storage),
         generations=generations,
+        open_generations=OpenGenerationsService(storage, generations=generations),
+        usage=UsageService(storage),
         tickets=TicketsService(storage),
         post_rate=PostRateService(storage, rate=settings.post_rate),
     )

@@ -1,15 +1,19 @@
 """Requests and answers that the REST API alone has."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
+    StringConstraints,
     WithJsonSchema,
     model_serializer,
 )
 
+from commons.records.generation import OpenStatus
 from commons.schemas import BaseSchema
 from commons.schemas.channel import AgentChanges, Channel, Member
 from commons.schemas.event import Role
@@ -28,6 +32,11 @@ def _decimal(value: object) -> object:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
         return int(value)
     return value
+
+
+def _a_day(day: str) -> str:
+    date.fromisoformat(day)
+    return day
 
 
 Limit = Annotated[int, Field(strict=True, ge=1, le=MAX_LIMIT), BeforeValidator(_decimal)]
@@ -130,6 +139,45 @@ class Presence(BaseSchema):
     user_id: str
     connections: int
     last_seen_at: str | None = None
+
+
+class OpenGenerationView(BaseSchema):
+    """A reply that no event has ended yet; what is not listed has ended in the log."""
+
+    reply_to: int
+    generation: int
+    status: OpenStatus
+    started_at: str
+
+
+class OpenGenerationList(BaseSchema):
+    items: list[OpenGenerationView]
+
+
+Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_a_day)]
+"""A UTC day, `YYYY-MM-DD`."""
+
+
+class UsageQuery(PageQuery):
+    """Days from and to, both included."""
+
+    from_: Annotated[Day | None, Field(alias="from")] = None
+    to: Day | None = None
+
+
+class UsageSum(BaseSchema):
+    """What a user's questions of a day have cost with one model."""
+
+    day: str
+    user_id: str
+    model_id: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+class UsagePage(CursorPage):
+    items: list[UsageSum]
 
 
 class PresencePage(CursorPage):

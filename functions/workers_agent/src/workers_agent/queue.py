@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from commons.dynamodb.exceptions import RepositoryError
+from commons.errors import UnavailableError
 from commons.observability import log
 from commons.queues import QueueMessage, SqsQueue
 from commons.schemas.generation import GenerationRequest
@@ -36,7 +36,7 @@ class SqsAgentQueue:
         )
         try:
             self._queue.send(message)
-        except RepositoryError as error:
+        except UnavailableError as error:
             log.warning("request not put back", error=type(error).__name__)
             return False
         return True

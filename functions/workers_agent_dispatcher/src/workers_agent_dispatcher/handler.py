@@ -1,34 +1,15 @@
 """Stream records of the log and of new generations, to the agent's queue."""
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from commons.dal import deserialize
 from commons.observability import log, metrics, tracer
-from commons.queues import SqsQueue
 from commons.schemas import lambda_events
-from commons.services.base import default_repository
-from commons.services.generations import GenerationsService
-from commons.services.membership import MembershipService
-from workers_agent_dispatcher.queue import SqsQueues
+from workers_agent_dispatcher.composition import dispatch_service
 from workers_agent_dispatcher.schemas import StreamRecord
-from workers_agent_dispatcher.services.dispatch import DispatchService
-from workers_agent_dispatcher.settings import DispatcherSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-
-@cache
-def dispatch_service() -> DispatchService:
-    settings = DispatcherSettings()
-    repository = default_repository()
-    return DispatchService(
-        SqsQueues(SqsQueue(settings.agent_queue_url), SqsQueue(settings.parking_queue_url)),
-        repository,
-        membership=MembershipService(repository),
-        generations=GenerationsService(repository),
-    )
 
 
 @metrics.log_metrics

@@ -1,4 +1,4 @@
-"""The two SQS queues as the dispatcher uses them."""
+"""The two queues as the dispatcher uses them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -27,8 +27,11 @@ class IQueue(Protocol):
 class SqsQueues:
     """IQueue over SQS.
 
+    A channel's questions are one group: SQS's fair queues hand out first the groups that have
+    little in work.
+
     Args:
-        questions: of the agent's worker.
+        questions: the agent's queue.
         parking: of what could not be dispatched.
     """
 
@@ -37,9 +40,9 @@ class SqsQueues:
         self._parking = parking
 
     def ask(self, requests: Sequence[GenerationRequest]) -> list[int]:
-        # Not FIFO: SQS's fair queues hand out the groups that have little in work first.
-        messages = [QueueMessage(each.to_json(), group=each.channel_id) for each in requests]
-        return self._questions.send_all(messages)
+        return self._questions.send_all(
+            [QueueMessage(request.to_json(), group=request.channel_id) for request in requests]
+        )
 
     def park(self, parked: Parked) -> None:
         self._parking.send(QueueMessage(parked.to_json()))

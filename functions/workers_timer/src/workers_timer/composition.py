@@ -1,13 +1,19 @@
 """Puts the timer together: the one place that knows its kinds."""
 
 from commons.dal import IRepository
+from commons.queues import SqsQueue
 from commons.realtime.broadcaster import Broadcaster, IBroadcaster
 from commons.services.base import default_repository
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.closing import ClosingService
 from commons.services.connections import ConnectionsService
+from commons.services.event_log import EventLogService
+from commons.services.generation_endings import GenerationEndingsService
+from commons.services.generations import GenerationsService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
+from workers_timer.queue import IAgentQueue, SqsAgentQueue
 from workers_timer.services.deleted_channels import DeletedChannelsService
+from workers_timer.services.open_generations import OpenGenerationsService
 from workers_timer.services.timers import TimersService
 from workers_timer.settings import TimerSettings
 
@@ -17,6 +23,7 @@ def build_timers(
     *,
     repository: IRepository | None = None,
     broadcaster: IBroadcaster | None = None,
+    queue: IAgentQueue | None = None,
 ) -> TimersService:
     """The timer over one repository; what is not given is the deployed one."""
     storage = repository if repository is not None else default_repository()
@@ -28,4 +35,18 @@ def build_timers(
     )
     ending = SubscriptionsEndingService(storage, broadcasts=broadcasts, connections=connections)
     closing = ClosingService(storage, subscriptions=ending)
-    return TimersService(storage, kinds=[DeletedChannelsService(storage, closing=closing)])
+    event_log = EventLogService(storage)
+    endings = GenerationEndingsService(storage, event_log=event_log)
+    generations = GenerationsService(storage, event_log=event_log, endings=endings)
+    return TimersService(
+        storage,
+        kinds=[
+            DeletedChannelsService(storage, closing=closing),
+            OpenGenerationsService(
+                storage,
+                generations=generations,
+                endings=endings,
+                queue=queue or SqsAgentQueue(SqsQueue(settings.agent_queue_url)),
+            ),
+        ],
+    )

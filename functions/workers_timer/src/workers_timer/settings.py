@@ -4,4 +4,6 @@ from commons.settings import CallbackSettings, TableSettings
 
 
 class TimerSettings(TableSettings, CallbackSettings):
-    """Where frames are posted."""
+    """Where frames are posted, and what wakes the agent's workers."""
+
+    agent_queue_url: str

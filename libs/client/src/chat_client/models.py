@@ -331,6 +331,22 @@ class GenerationList(Wire):
     items: list[Generation]
 
 
+class UsageSum(Wire):
+    """What a user's questions of a day (UTC) have cost with one model."""
+
+    day: str
+    user_id: str
+    model_id: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+class UsagePage(Wire):
+    items: list[UsageSum]
+    next_cursor: str | None = None
+
+
 class Ticket(Wire):
     """Opens one WebSocket, once, within `expires_in` seconds."""
 

@@ -29,6 +29,7 @@ from chat_client.models import (
     PresencePage,
     Role,
     Ticket,
+    UsagePage,
 )
 
 type Settings = AgentChanges | Mapping[str, JsonValue]
@@ -244,6 +245,19 @@ def cancel_generations(channel_id: str, *, reply_to: int | None = None) -> Opera
     """Ends the running replies: all up to now, or the one to the message `reply_to`."""
     body: dict[str, JsonValue] = {} if reply_to is None else {"replyTo": reply_to}
     return Operation("POST", _channel(channel_id, "/generations/cancel"), _nothing, body=body)
+
+
+def get_usage(
+    channel_id: str,
+    *,
+    from_day: str | None = None,
+    to_day: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Operation[UsagePage]:
+    """What replies have cost (owners): by UTC day (`YYYY-MM-DD`), who asked, and model."""
+    params = _given(**{"from": from_day, "to": to_day, "limit": limit, "cursor": cursor})
+    return Operation("GET", _channel(channel_id, "/usage"), _model(UsagePage), params)
 
 
 def list_events(

@@ -59,6 +59,8 @@ _QUERY_DESCRIPTIONS: Final = {
     "cursor": "The `nextCursor` of the page before.",
     "before": "Only what is older than this number.",
     "after": "Only what is newer than this number.",
+    "from": "The first day, in UTC.",
+    "to": "The last day, in UTC.",
 }
 
 _ERROR_DESCRIPTIONS: Final = {

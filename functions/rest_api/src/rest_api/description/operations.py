@@ -21,10 +21,13 @@ from rest_api.schemas import (
     MemberPage,
     MessagePage,
     MessagesQuery,
+    OpenGenerationList,
     PageQuery,
     PresencePage,
     PutMember,
     UpdateChannel,
+    UsagePage,
+    UsageQuery,
 )
 
 _CHANNEL = "/v1/channels/{channelId}"
@@ -329,6 +332,67 @@ OPERATIONS: Sequence[Operation] = (
         "was written.",
         request=Body(schema=CancelGenerations, example={"replyTo": 12}, required=False),
         successes=[_accepted],
+    ),
+    Operation(
+        operation_id="listGenerations",
+        method="get",
+        path=_CHANNEL + "/generations",
+        tag="Agent",
+        summary="List the replies that are open",
+        description="Queued, running, or waiting for an approval. What is not here has ended in "
+        "the log.",
+        successes=[
+            Success(
+                status=200,
+                description="The open replies, by question.",
+                body=Body(
+                    schema=OpenGenerationList,
+                    example={
+                        "items": [
+                            {
+                                "replyTo": 12,
+                                "generation": 1,
+                                "status": "running",
+                                "startedAt": "2026-03-01T09:00:00.000Z",
+                            }
+                        ]
+                    },
+                ),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="getUsage",
+        method="get",
+        path=_CHANNEL + "/usage",
+        tag="Agent",
+        summary="See what the agent's replies have cost",
+        description="Owners only. Sums a day (UTC), a user who asked and a model: the usage of the "
+        "replies, and what attempts cost that came to nothing.",
+        query=UsageQuery,
+        successes=[
+            Success(
+                status=200,
+                description="A page of sums.",
+                body=Body(
+                    schema=UsagePage,
+                    example={
+                        "items": [
+                            {
+                                "day": "2026-03-01",
+                                "userId": "bob",
+                                "modelId": "eu.amazon.nova-lite-v1:0",
+                                "requests": 3,
+                                "inputTokens": 1840,
+                                "outputTokens": 412,
+                            }
+                        ],
+                        "nextCursor": None,
+                    },
+                ),
+            )
+        ],
+        errors=[403],
     ),
     # Log
     Operation(

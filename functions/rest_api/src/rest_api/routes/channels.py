@@ -9,12 +9,10 @@ from rest_api.requests import (
     caller_of,
     channel_id_of,
     header_of,
-    optional_body_of,
 )
-from rest_api.responses import accepted, no_content, shown_response
+from rest_api.responses import no_content, shown_response
 from rest_api.schemas import (
     MAX_IDEMPOTENCY_KEY,
-    CancelGenerations,
     ChannelPage,
     CreateChannel,
     EventsQuery,
@@ -108,10 +106,3 @@ def add_routes(app: APIGatewayRestResolver, services: Services) -> None:
                 )
             ),
         )
-
-    @app.post("/v1/channels/<channel_id>/generations/cancel")
-    def cancel_generations(channel_id: str) -> Response[str]:
-        caller = caller_of(app.current_event)
-        request = optional_body_of(app.current_event, CancelGenerations)
-        services.generations.cancel(channel_id_of(channel_id), caller.user_id, request.reply_to)
-        return accepted()

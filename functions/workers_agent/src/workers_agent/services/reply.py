@@ -20,7 +20,7 @@ from commons.services.generation_endings import (
     GenerationLostError,
 )
 from commons.services.membership import MembershipService
-from commons.services.spend import BudgetSpentError, SpendService
+from commons.services.spend import BudgetSpentError, SpendService, cost_of_lost_attempt, estimated
 from workers_agent.model import ModelFailedError, Prompt
 from workers_agent.pace import Pace
 from workers_agent.services.claims import Claim, ClaimsService
@@ -28,7 +28,6 @@ from workers_agent.services.context import (
     ContextService,
     QuestionDeletedError,
     estimate_input,
-    estimate_tokens,
 )
 from workers_agent.services.deltas import DeltaBroadcast
 from workers_agent.services.writing import AnswerWriter, Written
@@ -323,21 +322,18 @@ class Reply:
         """Of the attempt that runs, if one does."""
         if self._prompt is None:
             return NO_COST
-        return _estimated(estimate_input(self._prompt), self._deltas.text)
+        return estimated(estimate_input(self._prompt), self._deltas.text)
 
     def _cost_of_a_dead_attempt(self) -> Cost:
         """A worker that died had asked a model, and what it had written was paid for."""
-        row = self._row
-        had_asked = self._claim.is_takeover and row.unsettled == NO_COST
-        if row.reservation is None or row.finished is not None or not had_asked:
-            return NO_COST
-        return _estimated(row.reservation.input_tokens, row.text)
+        is_settled = self._row.finished is not None or not self._claim.is_takeover
+        return NO_COST if is_settled else cost_of_lost_attempt(self._row)
 
     def _cost_of_the_finished(self, usage: Usage | None) -> Cost:
         row = self._row
         if usage is not None or row.reservation is None:
             return self._counted(usage)
-        return _estimated(row.reservation.input_tokens, row.text)
+        return estimated(row.reservation.input_tokens, row.text)
 
     def _measure(self) -> None:
         """Both from the moment when the question was claimed."""
@@ -349,8 +345,3 @@ class Reply:
             )
         latency = asyncio.get_running_loop().time() - self._began
         metrics.add_metric(name="AgentLatency", unit="Milliseconds", value=latency * 1000)
-
-
-def _estimated(input_tokens: int, text: str) -> Cost:
-    output_tokens = estimate_tokens(text) if text else 0
-    return Cost(requests=1, input_tokens=input_tokens, output_tokens=output_tokens)

@@ -107,6 +107,12 @@ class GenerationsService(BaseService):
         )
         return OpenGeneration.model_validate(page.items[0]) if page.items else None
 
+    def find(self, channel_id: str, question_seq: int, generation: int) -> OpenGeneration | None:
+        """One reply while it is open, consistently read."""
+        key = keys.open_generation_key(channel_id, question_seq, generation)
+        item = self.repository.find(Table.CHANNELS, key, consistent=True)
+        return None if item is None else OpenGeneration.model_validate(item)
+
     def find_last_ended(self, channel_id: str, question_seq: int) -> EndedGeneration | None:
         """The last reply, or failure, that a question has, consistently read."""
         page = self.repository.query(

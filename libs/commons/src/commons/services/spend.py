@@ -18,11 +18,33 @@ from commons.dal import (
     Write,
     any_of,
 )
+from commons.records.generation import OpenGeneration
 from commons.records.spend import NO_COST, Cost, Reservation
 from commons.services.base import BaseService
 
 KEPT_DAYS: Final = 8
 """How long a day's budget stays after it; the sums of `usage` stay as long as the channel."""
+
+
+BYTES_PER_TOKEN: Final = 3
+"""Errs on the safe side: English has four and more, other scripts about three (UTF-8)."""
+
+
+def estimate_tokens(text: str) -> int:
+    return len(text.encode()) // BYTES_PER_TOKEN + 1
+
+
+def estimated(input_tokens: int, text: str) -> Cost:
+    """What one attempt has cost that wrote `text` and that nobody counted."""
+    output_tokens = estimate_tokens(text) if text else 0
+    return Cost(requests=1, input_tokens=input_tokens, output_tokens=output_tokens)
+
+
+def cost_of_lost_attempt(row: OpenGeneration) -> Cost:
+    """Of a worker that died: it had asked a model if tokens were set aside and not settled."""
+    if row.reservation is None or row.unsettled != NO_COST:
+        return NO_COST
+    return estimated(row.reservation.input_tokens, row.text)
 
 
 class BudgetSpentError(Exception):

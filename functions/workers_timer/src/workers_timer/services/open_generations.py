@@ -1,0 +1,104 @@
+"""Looks after replies that nobody writes."""
+
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from commons.clock import epoch_milliseconds
+from commons.dal import IRepository
+from commons.errors import ChannelNotFoundError
+from commons.observability import log, metrics
+from commons.records.generation import OpenGeneration
+from commons.records.timer import TimerKind, TimerRecord
+from commons.schemas.generation import GenerationRequest
+from commons.services.base import BaseService
+from commons.services.generation_endings import (
+    Ending,
+    GenerationEndingsService,
+    GenerationLostError,
+)
+from commons.services.generations import GenerationsService
+from commons.services.spend import cost_of_lost_attempt, estimated
+from workers_timer.queue import IAgentQueue
+
+WORTH_ANSWERING_MILLISECONDS: Final = 3_600_000
+"""Nobody waits for an answer to a question an hour old; the worker says the same."""
+
+
+class OpenGenerationsService(BaseService):
+    """A kind of timer. Its subject is `channel#question#generation`.
+
+    A queue message that was lost, or whose worker died with it, is sent anew; what has been open
+    for an hour is ended. Whatever is still open is looked at again.
+
+    Args:
+        queue: wakes a worker.
+        clock: epoch milliseconds.
+    """
+
+    kind: ClassVar[TimerKind] = "generation.watch"
+
+    def __init__(
+        self,
+        repository: IRepository | None = None,
+        *,
+        generations: GenerationsService,
+        endings: GenerationEndingsService,
+        queue: IAgentQueue,
+        clock: Callable[[], int] = epoch_milliseconds,
+    ) -> None:
+        super().__init__(repository)
+        self._generations = generations
+        self._endings = endings
+        self._queue = queue
+        self._clock = clock
+
+    def handle(self, timer: TimerRecord) -> None:
+        channel_id, question_seq, generation = timer.subject.split("#")
+        row = self._generations.find(channel_id, int(question_seq), int(generation))
+        if row is None:
+            return
+        now = self._clock()
+        is_written = row.status == "running" and row.lease_until > now
+        if not is_written and now - row.asked_at > WORTH_ANSWERING_MILLISECONDS:
+            self._end(row)
+            return
+        if not is_written:
+            self._wake(row)
+        again = TimerRecord.of_generation(row, now=now // 1_000)
+        self.repository.transact([again.write()])
+
+    def _wake(self, row: OpenGeneration) -> None:
+        self._queue.ask(
+            GenerationRequest(
+                channel_id=row.channel_id,
+                question_seq=row.question_seq,
+                generation=row.generation,
+                correlation_id=row.correlation_id,
+            )
+        )
+        log.info("worker woken", question_seq=row.question_seq, status=row.status)
+
+    def _end(self, row: OpenGeneration) -> None:
+        try:
+            event = self._endings.end(row, _ending(row))
+        except GenerationLostError:
+            log.info("reply was taken or ended meanwhile", question_seq=row.question_seq)
+        except ChannelNotFoundError:
+            self._endings.forget(row, _ending(row).cost)
+        else:
+            metrics.add_metric(name="AgentFailed", unit="Count", value=1)
+            log.warning("reply ended by the timer", event_seq=event.seq)
+
+
+def _ending(row: OpenGeneration) -> Ending:
+    """What was finished is appended; what was not has timed out."""
+    if row.finished is None:
+        cost = row.unsettled + cost_of_lost_attempt(row)
+        return Ending(text=row.text, failure="timeout", cost=cost)
+    usage = row.finished.usage
+    if usage is not None:
+        cost = row.unsettled + estimated(usage.input_tokens, "")
+        cost = cost.model_copy(update={"output_tokens": cost.output_tokens + usage.output_tokens})
+    else:
+        cost = row.unsettled + cost_of_lost_attempt(row)
+    return Ending(text=row.text, finish_reason=row.finished.finish_reason, usage=usage, cost=cost)

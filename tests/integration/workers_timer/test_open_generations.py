@@ -1,0 +1,170 @@
+"""Replies that nobody writes are woken or ended."""
+
+import pytest
+from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.repository import InMemoryRepository
+
+from commons import keys
+from commons.clock import epoch_milliseconds
+from commons.dal import Item, Table, Update
+from commons.records.generation import OpenGeneration
+from commons.records.timer import TimerRecord
+from commons.schemas.event import (
+    AgentFailed,
+    ChannelDeletedData,
+    MessageCreated,
+    MessageCreatedData,
+    Sender,
+)
+from commons.schemas.generation import GenerationRequest
+from commons.services.event_log import Draft, EventLogService
+from commons.services.generations import GenerationsService
+from workers_timer.composition import build_timers
+from workers_timer.services.open_generations import WORTH_ANSWERING_MILLISECONDS
+from workers_timer.services.timers import TimersService
+from workers_timer.settings import TimerSettings
+
+CHANNEL = "abcdefghijklmnopqrstuv"
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.asked: list[GenerationRequest] = []
+
+    def ask(self, request: GenerationRequest) -> None:
+        self.asked.append(request)
+
+
+class World:
+    """A channel with one question whose reply is open."""
+
+    def __init__(self, repository: InMemoryRepository) -> None:
+        self.repository = repository
+        self.queue = Queue()
+        self.event_log = EventLogService(repository)
+        self.generations = GenerationsService(repository, event_log=self.event_log)
+        meta: Item = {
+            **keys.channel_key(CHANNEL),
+            "channel_id": CHANNEL,
+            "name": "General",
+            "created_at": "2026-01-01T00:00:00.000Z",
+            "created_by": "alice",
+            "member_count": 1,
+            "owner_count": 1,
+            "agent": {"model_id": "m"},
+        }
+        repository.put(Table.CHANNELS, meta)
+        question = Draft(
+            sender=Sender(id="alice", kind="user"), data=MessageCreatedData(text="question")
+        )
+        self.event_log.append(CHANNEL, lambda: question)
+        self.generations.ask(CHANNEL, 1, "alice", correlation_id="correlation-1")
+
+    @property
+    def row(self) -> OpenGeneration:
+        row = self.generations.find_open(CHANNEL, 1)
+        assert row is not None
+        return row
+
+    def change(self, **attributes: object) -> None:
+        self.repository.update(Table.CHANNELS, self.row.key, Update(set=attributes))
+
+    def run(self) -> None:
+        """As though every timer were due."""
+        for timer in self.timers():
+            self.repository.transact([timer.removal(), timer.model_copy(update={"due": 1}).write()])
+        self._timers().run()
+
+    def _timers(self) -> TimersService:
+        settings = TimerSettings(websocket_callback_url="unused", agent_queue_url="unused")
+        return build_timers(
+            settings,
+            repository=self.repository,
+            broadcaster=InMemoryBroadcaster(),
+            queue=self.queue,
+        )
+
+    def timers(self) -> list[TimerRecord]:
+        return [
+            TimerRecord.model_validate(item)
+            for item in self.repository.all_items(Table.CHANNELS)
+            if str(item["pk"]).startswith("timer#")
+        ]
+
+
+@pytest.fixture
+def world(repository: InMemoryRepository) -> World:
+    return World(repository)
+
+
+def test_a_reply_whose_message_was_lost_is_woken_again_and_again(world: World) -> None:
+    world.run()
+    world.run()
+
+    assert [request.question_seq for request in world.queue.asked] == [1, 1]
+    assert world.queue.asked[0].correlation_id == "correlation-1"
+    assert len(world.timers()) == 1
+
+
+def test_a_reply_whose_worker_died_is_woken(world: World) -> None:
+    world.change(status="running", fence=1, lease_until=epoch_milliseconds() - 1)
+
+    world.run()
+
+    assert len(world.queue.asked) == 1
+
+
+def test_a_reply_that_is_being_written_is_left_alone(world: World) -> None:
+    world.change(status="running", fence=1, lease_until=epoch_milliseconds() + 60_000)
+
+    world.run()
+
+    assert world.queue.asked == []
+    assert len(world.timers()) == 1
+
+
+def test_a_reply_that_has_ended_is_looked_after_no_more(world: World) -> None:
+    world.generations.cancel_replies_to(CHANNEL, 1)
+
+    world.run()
+
+    assert world.queue.asked == []
+    assert world.timers() == []
+
+
+def test_a_question_that_nobody_answered_for_an_hour_ends(world: World) -> None:
+    world.change(asked_at=epoch_milliseconds() - WORTH_ANSWERING_MILLISECONDS - 1)
+
+    world.run()
+
+    last = world.event_log.read(CHANNEL, after=1, limit=10).items[-1]
+    assert isinstance(last, AgentFailed)
+    assert last.data.reason == "timeout"
+    assert world.timers() == []
+    assert world.generations.list_open(CHANNEL) == []
+
+
+def test_a_text_that_was_finished_and_never_appended_is_appended(world: World) -> None:
+    world.change(
+        asked_at=epoch_milliseconds() - WORTH_ANSWERING_MILLISECONDS - 1,
+        text="Finished.",
+        finished={"finish_reason": "stop"},
+    )
+
+    world.run()
+
+    last = world.event_log.read(CHANNEL, after=1, limit=10).items[-1]
+    assert isinstance(last, MessageCreated)
+    assert (last.data.text, last.data.finish_reason) == ("Finished.", "stop")
+
+
+def test_a_reply_in_a_channel_that_is_gone_leaves_nothing(world: World) -> None:
+    world.change(asked_at=epoch_milliseconds() - WORTH_ANSWERING_MILLISECONDS - 1)
+    world.event_log.append(
+        CHANNEL,
+        lambda: Draft(sender=Sender(id="alice", kind="user"), data=ChannelDeletedData()),
+    )
+
+    world.run()
+
+    assert world.generations.list_open(CHANNEL) == []
