@@ -1,0 +1,69 @@
+"""A reply with storage failing at each of its calls in turn: one end, and nobody is bothered."""
+
+from dataclasses import replace
+
+import pytest
+from tests.doubles.faults import FailingRepository, Failure
+from tests.doubles.repository import InMemoryRepository
+
+from commons.dynamodb.exceptions import (
+    StorageBusyError,
+    StorageUnavailableError,
+    StorageUnreachableError,
+)
+from workers_agent.composition import build_batch_service
+from workers_agent.settings import AgentWorkerSettings
+
+from .conftest import FAST, Room, ScriptedModel, delivery, says
+
+MOST_CALLS = 40
+"""More than a short reply makes."""
+
+IMPATIENT = replace(FAST, patience=0.0, lease=0.0)
+"""A claim whose worker lost it is free at once."""
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("kind", [StorageBusyError, StorageUnreachableError])
+def test_one_end_whichever_call_of_storage_fails(
+    monkeypatch: pytest.MonkeyPatch, kind: type[StorageUnavailableError], committed: bool
+) -> None:
+    monkeypatch.setattr("workers_agent.services.reply.FIRST_PAUSE_SECONDS", 0.0)
+    failures = 0
+    for at_call in range(1, MOST_CALLS):
+        storage = InMemoryRepository()
+        room = Room(storage)
+        room.listen("socket")
+        seq = room.say("Hello")
+        failing = FailingRepository(storage)
+        model = ScriptedModel(says("Hi."))
+        worker = build_batch_service(
+            AgentWorkerSettings(
+                agent_queue_url="unused",
+                websocket_callback_url="unused",
+                allowed_models="default-model",
+                channel_tokens_per_day=10_000,
+            ),
+            failing,
+            pace=IMPATIENT,
+            model=model,
+            broadcaster=room.broadcaster,
+            audience=room.connections,
+            queue=room.queue,
+        )
+        failing.arm(Failure(at_call, kind, committed=committed))
+
+        first = worker.answer([delivery(seq)])
+        failures += failing.has_failed
+        again = worker.answer([delivery(seq)])
+
+        worker.close()
+        room.close()
+        assert first == again == [], f"call {at_call} bothers somebody: {failing.calls}"
+        (reply,) = room.replies()
+        assert reply.data.text == "Hi."
+        assert room.generations.list_open(reply.channel_id) == []
+        assert room.set_aside() == room.usage().tokens
+        assert len(model.prompts) <= 2
+
+    assert 10 <= failures < MOST_CALLS - 1
