@@ -1,7 +1,7 @@
 # Packages one function: its own code, and only what neither the layer nor the runtime has.
 # Its own code goes as bytecode alone, half the size; tracebacks keep their files and line numbers.
 # A member's Makefile sets MEMBER, names in UNSHIPPED the subpackages that only development needs,
-# and includes this file.
+# in FINISH a command to be run on the copied package, and includes this file.
 
 include $(dir $(lastword $(MAKEFILE_LIST)))package.mk
 
@@ -14,6 +14,7 @@ build-%:
 	rm "$(ARTIFACTS_DIR)/.requirements"
 	$(call compile,$(ARTIFACTS_DIR),$(ARTIFACTS_DIR),/var/task)
 	$(call copy_package,src/$(MEMBER),$(ARTIFACTS_DIR))
+	$(FINISH)
 	rm -rf $(foreach subpackage,$(UNSHIPPED),"$(ARTIFACTS_DIR)/$(MEMBER)/$(subpackage)")
 	$(call compile,$(ARTIFACTS_DIR)/$(MEMBER),$(ARTIFACTS_DIR),/var/task,-b)
 	find "$(ARTIFACTS_DIR)/$(MEMBER)" -name '*.py' -delete

@@ -5,8 +5,12 @@ neighbours, and exports that stand before what they export. Each module keeps a 
 """
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
+
+ENTRY: Final = "main.js"
 
 _IMPORT: Final = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
 _REEXPORT: Final = re.compile(r'^export \{([^}]+)\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
@@ -86,3 +90,16 @@ def _names(names: str, source: str) -> Iterator[tuple[str, str]]:
 
 def _variable(name: str) -> str:
     return "$" + re.sub(r"\W", "_", name.removesuffix(".js"))
+
+
+def _link_in_place(folder: Path) -> None:
+    """Leaves one module of a folder's; linked again, it is the same."""
+    modules = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.js")}
+    linked = link(modules, ENTRY)
+    for file in folder.glob("*.js"):
+        file.unlink()
+    (folder / ENTRY).write_text(linked, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _link_in_place(Path(sys.argv[1]))

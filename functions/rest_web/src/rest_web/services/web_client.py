@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from commons.dal import IRepository
 from commons.errors import NotFoundError
 from commons.services.base import BaseService
-from rest_web.linking import link
+from rest_web.linking import ENTRY, link
 from rest_web.schemas import HostedSignIn, PageSettings
 from rest_web.settings import NO_SIGN_IN_PAGE, Settings
 
@@ -21,7 +21,6 @@ MEDIA_TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml; charset=utf-8",
 }
-ENTRY: Final = "main.js"
 VERSION_LENGTH: Final = 16
 
 
