@@ -252,3 +252,40 @@ def test_pushes_that_failed_are_counted_in_the_log(
     assert failed
     assert getattr(failed[0], "failed", None) == 1
     assert "secret" not in caplog.text
+
+
+def test_everybody_in_a_full_room_hears_something(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers_agent.services.deltas.AUDIENCE_SECONDS", 0.0)
+    for number in range(60):
+        room.listen(f"socket-{number:02}")
+    seq = room.say("Hello")
+    crowded = replace(FAST, frames_per_second=100.0, post=0.1, look=0.3)
+    worker = room.worker(ScriptedModel(says(*["w "] * 80, delay=0.02)), pace=crowded)
+
+    worker.answer([delivery(seq)])
+
+    assert all(room.broadcaster.frames(f"socket-{number:02}") for number in range(60))
+
+
+def test_whoever_left_is_not_told_from_an_old_list(
+    room: Room, in_background: InBackground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers_agent.services.deltas.AUDIENCE_SECONDS", 0.0)
+    room.listen("leaving", "bob")
+    room.listen("staying")
+    seq = room.say("Hello")
+    rarely = replace(FAST, look=30.0)
+    worker = room.worker(ScriptedModel(says(*["w "] * 40, delay=0.02)), pace=rarely)
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while len(room.broadcaster.frames("staying")) < 3:
+        time.sleep(0.01)
+
+    room.connections.remove_user(CHANNEL, "bob")
+    heard = len(room.broadcaster.frames("leaving"))
+    time.sleep(0.1)
+    answering.join()
+
+    assert len(room.broadcaster.frames("leaving")) <= heard + 1
+    assert len(room.broadcaster.frames("staying")) > heard + 1

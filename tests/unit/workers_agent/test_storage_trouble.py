@@ -34,6 +34,9 @@ class ClosedTable:
             raise StorageUnreachableError("no answer")
         return self.room.connections.subscriptions(channel_id)
 
+    def still_live(self, subscriptions: Sequence[Subscription]) -> frozenset[str]:
+        raise StorageUnreachableError(f"no answer about {len(subscriptions)}")
+
     def forget(self, connection_id: str) -> None:
         raise AssertionError(f"nobody is gone: {connection_id}")
 

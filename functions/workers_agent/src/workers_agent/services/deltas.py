@@ -1,7 +1,7 @@
 """A reply as it is written, to everybody who listens."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,7 +19,8 @@ QUIET_SECONDS: Final = 2.0
 
 AUDIENCE_SECONDS: Final = 0.6
 """Who listens is known so long after it was read. With the time that a post may take, a removed
-member hears nothing after 1 s; where subscriptions cannot be read nobody hears anything."""
+member hears nothing after 1 s. In a full channel the list is older by then: whoever is to be told
+is looked at again first. Where subscriptions cannot be read nobody hears anything."""
 
 LAST_PAUSE_SECONDS: Final = 0.1
 """Between two tries to send the end to whoever has not taken it."""
@@ -33,6 +34,10 @@ class IAudience(Protocol):
 
     def subscriptions(self, channel_id: str) -> list[Subscription]:
         """The live subscriptions, consistently read."""
+        ...
+
+    def still_live(self, subscriptions: Sequence[Subscription]) -> frozenset[str]:
+        """The connections of those that are live by now, consistently read."""
         ...
 
     def forget(self, connection_id: str) -> None:
@@ -157,7 +162,9 @@ class DeltaBroadcast:
         while True:
             began = loop.time()
             await self._take_audience()
-            await asyncio.sleep(max(0.0, began + self._pace.look - loop.time()))
+            took = loop.time() - began
+            # A full channel takes long to read: half of the time is left for telling.
+            await asyncio.sleep(max(self._pace.look - took, took))
 
     async def _take_audience(self) -> None:
         channel_id = self._request.channel_id
@@ -228,7 +235,7 @@ class DeltaBroadcast:
 
     async def _send(self, *, seconds: float) -> bool:
         """Sends everybody what they lack; False where nobody lacks anything."""
-        posts = self._posts()
+        posts = await self._of_those_who_still_listen(self._posts())
         if not posts:
             return False
         outcome = await asyncio.to_thread(
@@ -245,10 +252,32 @@ class DeltaBroadcast:
             await self._forget(outcome.gone)
         return True
 
+    async def _of_those_who_still_listen(self, posts: dict[str, Post]) -> dict[str, Post]:
+        """Whoever is to be told now, looked at again where the list is too old to trust."""
+        age = asyncio.get_running_loop().time() - self._audience_read_at
+        if not posts or age <= AUDIENCE_SECONDS:
+            return posts
+        asked = [
+            listener.subscription
+            for connection_id in posts
+            if (listener := self._listeners.get(connection_id)) is not None
+        ]
+        try:
+            still_live = await asyncio.to_thread(self._audience.still_live, asked)
+        except StorageUnavailableError as error:
+            log.warning("audience not read", error=type(error).__name__)
+            self._mark_behind(posts)
+            return {}
+        for connection_id in posts.keys() - still_live:
+            self._listeners.pop(connection_id, None)
+        return {
+            connection_id: post
+            for connection_id, post in posts.items()
+            if connection_id in still_live
+        }
+
     def _posts(self) -> dict[str, Post]:
         moment = asyncio.get_running_loop().time()
-        if moment - self._audience_read_at > AUDIENCE_SECONDS:
-            return {}
         piece = self._text[self._told :]
         has_news = bool(piece) or self._replaces_told_text()
         if has_news:

@@ -255,6 +255,21 @@ class ConnectionsService(BaseService):
             and (include_expired or row.expires_at > moment)
         ]
 
+    def still_live(self, subscriptions: Sequence[Subscription]) -> frozenset[str]:
+        """The connections of those that are the same live subscription by now: one call a hundred."""
+        moment = self._seconds()
+        known = {each.connection_id: each.live_since for each in subscriptions}
+        items = self.repository.batch_get(
+            Table.CONNECTIONS, [_key(each) for each in subscriptions], consistent=True
+        )
+        return frozenset(
+            row.connection_id
+            for row in map(Subscription.model_validate, items)
+            if row.state == "live"
+            and row.expires_at > moment
+            and row.live_since == known[row.connection_id]
+        )
+
     def forget(self, connection_id: str) -> None:
         """Removes all that is known of a connection; nothing known is no error."""
         item = self.repository.find(
