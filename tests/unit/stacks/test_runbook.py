@@ -45,3 +45,20 @@ def test_every_queue_that_can_be_put_back_to_work_says_so() -> None:
 def test_a_stacks_readme_leads_to_the_runbook() -> None:
     for stack in STACKS:
         assert "docs/runbook.md" in (STACKS_ROOT / stack / "README.md").read_text(), stack
+
+
+def test_a_query_asks_for_lines_that_are_logged() -> None:
+    sources = [*ROOT.glob("functions/*/src/**/*.py"), *ROOT.glob("libs/commons/src/**/*.py")]
+    code = "\n".join(source.read_text() for source in sources)
+    messages = re.findall(r'message = "([^"]+)"', RUNBOOK)
+    assert messages
+    for message in messages:
+        assert f'"{message}"' in code, message
+
+
+def test_lines_that_an_entry_names_are_logged() -> None:
+    sources = [*ROOT.glob("functions/*/src/**/*.py"), *ROOT.glob("libs/commons/src/**/*.py")]
+    code = "\n".join(source.read_text() for source in sources)
+    for message in ("unforeseen exception", "frame failed", "handshake failed"):
+        assert f"`{message}`" in RUNBOOK
+        assert f'"{message}"' in code, message
