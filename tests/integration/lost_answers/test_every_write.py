@@ -321,6 +321,7 @@ OPERATIONS: Mapping[str, Operation] = {
 _MASKS: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
     (re.compile(r"\b\d{10,13}(\.\d+)?\b"), "<time>"),
+    (re.compile(r"(?<='subscription_id', ')[\w-]{8}(?=')"), "<id>"),
     (re.compile(r"timer#\d+"), "timer#<shard>"),
     (re.compile(r"(?<![\w-])([\w-]{22}|[\w-]{43}|[0-9a-f]{64})(?![\w-])"), "<id>"),
 )

@@ -96,3 +96,13 @@ def join(repository: InMemoryRepository) -> Join:
         repository.put(Table.CHANNELS, row)
 
     return _join
+
+
+@pytest.fixture
+def leave(repository: InMemoryRepository) -> Join:
+    """Takes the member row away, as the members service does before it ends subscriptions."""
+
+    def _leave(user_id: str, channel_id: str = CHANNEL) -> None:
+        repository.delete(Table.CHANNELS, keys.member_key(channel_id, user_id))
+
+    return _leave

@@ -118,9 +118,10 @@ def test_delivery_passes_over_who_is_being_sent_the_past(
 
 
 def test_a_subscription_removed_during_its_replay_does_not_go_live(
-    connections: ConnectionsService, connection: Connection
+    connections: ConnectionsService, connection: Connection, leave: Join
 ) -> None:
     replaying = connections.subscribe(connection, CHANNEL, state="replaying")
+    leave("alice", CHANNEL)
     connections.remove_user(CHANNEL, "alice")
     with pytest.raises(ChannelNotFoundError):
         connections.go_live(replaying, live_after=7)
@@ -171,12 +172,13 @@ def test_a_connection_that_is_being_erased_takes_no_subscription(
 
 
 def test_removing_a_user_ends_all_of_the_users_subscriptions_to_the_channel(
-    connections: ConnectionsService, connection: Connection, join: Join
+    connections: ConnectionsService, connection: Connection, join: Join, leave: Join
 ) -> None:
     join("alice2", CHANNEL)
     connections.register("c2", caller(), connected_at=minutes_ago(1), channels=[CHANNEL])
     connections.register("c3", caller("alice2"), connected_at=minutes_ago(1), channels=[CHANNEL])
     connections.subscribe(connection, CHANNEL, state="replaying")
+    leave("alice", CHANNEL)
     assert sorted(connections.remove_user(CHANNEL, "alice")) == ["c1", "c2"]
     assert [each.connection_id for each in connections.subscriptions(CHANNEL)] == ["c3"]
     assert reread(connections).channels == frozenset()
@@ -271,6 +273,65 @@ def test_a_plain_subscribe_takes_over_from_a_replay_that_died(
     assert row.state == "live"
 
 
+def test_an_end_that_comes_late_leaves_the_subscription_that_began_meanwhile(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    first = connections.subscribe(connection, CHANNEL, state="replaying")
+    second = connections.subscribe(reread(connections), CHANNEL, state="replaying")
+    assert connections.end([first]) == []
+    connections.go_live(second, live_after=7)
+    assert connections.end([first]) == []
+    (row,) = connections.subscriptions(CHANNEL)
+    assert row.subscription_id == second.subscription_id
+    assert reread(connections).channels == {CHANNEL}
+
+
+def test_an_end_that_comes_late_leaves_it_though_its_connection_was_forgotten(
+    connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
+) -> None:
+    first = connections.subscribe(connection, CHANNEL)
+    connections.unsubscribe(reread(connections), CHANNEL)
+    second = connections.subscribe(reread(connections), CHANNEL)
+    repository.delete(Table.CONNECTIONS, keys.connection_key("c1"))
+    assert connections.end([first]) == []
+    assert connections.end([second]) == [second]
+
+
+def test_a_row_of_an_older_release_is_ended_until_another_begins_in_its_place(
+    connections: ConnectionsService, repository: InMemoryRepository, connection: Connection
+) -> None:
+    key = keys.subscription_key(CHANNEL, "alice", "c1")
+    connections.subscribe(connection, CHANNEL)
+    repository.update(Table.CONNECTIONS, key, Update(remove=["subscription_id"]))
+    (old,) = connections.subscriptions(CHANNEL)
+    connections.subscribe(reread(connections), CHANNEL, state="replaying")
+    assert connections.end([old]) == []
+    repository.update(Table.CONNECTIONS, key, Update(remove=["subscription_id"]))
+    assert connections.end([old]) == [old]
+
+
+def test_a_user_who_is_a_member_again_keeps_the_subscription(
+    repository: InMemoryRepository,
+    connections: ConnectionsService,
+    connection: Connection,
+    join: Join,
+    leave: Join,
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    leave("alice", CHANNEL)
+
+    class BackMeanwhile(InMemoryRepository):
+        def transact(self, writes: Sequence[Write]) -> None:
+            join("alice", CHANNEL)
+            connections.unsubscribe(reread(connections), CHANNEL)
+            connections.subscribe(reread(connections), CHANNEL)
+            super().transact(writes)
+
+    assert ConnectionsService(BackMeanwhile(repository.tables)).remove_user(CHANNEL, "alice") == []
+    assert connections.remove_user(CHANNEL, "alice") == []
+    assert len(connections.subscriptions(CHANNEL)) == 1
+
+
 def test_of_two_replays_the_later_one_decides_when_the_subscription_goes_live(
     connections: ConnectionsService, connection: Connection, clock: Clock
 ) -> None:
@@ -285,9 +346,13 @@ def test_of_two_replays_the_later_one_decides_when_the_subscription_goes_live(
 
 
 def test_only_who_removes_a_subscription_is_told_of_it(
-    repository: InMemoryRepository, connections: ConnectionsService, connection: Connection
+    repository: InMemoryRepository,
+    connections: ConnectionsService,
+    connection: Connection,
+    leave: Join,
 ) -> None:
     connections.subscribe(connection, CHANNEL)
+    leave("alice", CHANNEL)
     others: list[str] = []
 
     class Overtaken(InMemoryRepository):

@@ -115,7 +115,7 @@ def test_a_connection_gone_within_10_s_of_connecting_is_not_forgotten(
     broadcasts = ChannelBroadcastService(repository, broadcaster=broadcaster)
 
     broadcasts.send("C", FRAME)
-    broadcasts.send_to_connections(["a1"], FRAME)
+    broadcasts.send_to_connections(lambda: frozenset({"a1"}), FRAME)
 
     assert connections.find("a1") is not None
 
@@ -125,7 +125,8 @@ def test_a_frame_reaches_connections_that_are_no_longer_subscribed(
 ) -> None:
     broadcaster = InMemoryBroadcaster()
 
-    ChannelBroadcastService(repository, broadcaster=broadcaster).send_to_connections(["x"], FRAME)
+    broadcasts = ChannelBroadcastService(repository, broadcaster=broadcaster)
+    broadcasts.send_to_connections(lambda: frozenset({"x"}), FRAME)
 
     assert broadcaster.frames == {"x": [FRAME]}
 

@@ -9,7 +9,7 @@ from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Item, Table
-from commons.errors import ChannelNotFoundError
+from commons.errors import ChannelNotFoundError, TooManyRequestsError
 from commons.ids import new_channel_id
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
 from commons.records.connection import Connection
@@ -162,6 +162,37 @@ def test_a_replay_ends_at_1_mb_in_frames_of_at_most_128_kb(
     assert max(socket.sizes) <= 131_072
     assert MAX_BYTES - 40_000 < sum(socket.sizes[:-1]) <= MAX_BYTES + 1_000
     assert (socket.ack["through"], socket.ack["hasMore"]) == (len(socket.seqs), True)
+
+
+def test_a_replay_that_fails_late_leaves_the_subscription_that_a_later_one_acknowledged(
+    repository: InMemoryRepository,
+    connection: Connection,
+    connections: ConnectionsService,
+    channel_id: str,
+) -> None:
+    append(repository, channel_id, 1)
+    later = Socket()
+
+    class StuckSocket(Socket):
+        def send(
+            self,
+            posts: Iterable[Post],
+            *,
+            budget_seconds: float = 10,  # noqa: ARG002  # as the gateway's are
+            revalidate: Revalidate | None = None,  # noqa: ARG002  # as the gateway's are
+        ) -> Outcome:
+            replay_over(repository, later).subscribe(
+                connections.require("c1"), channel_id, after=0, request_id="later"
+            )
+            return Outcome(failed=frozenset(post.connection_id for post in posts))
+
+    with pytest.raises(TooManyRequestsError):
+        replay_over(repository, StuckSocket()).subscribe(
+            connection, channel_id, after=0, request_id="earlier"
+        )
+    assert later.ack["requestId"] == "later"
+    assert [row.connection_id for row in connections.subscriptions(channel_id)] == ["c1"]
+    assert connections.require("c1").channels == {channel_id}
 
 
 def test_a_member_removed_while_frames_wait_gets_none_of_them(

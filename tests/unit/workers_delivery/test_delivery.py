@@ -581,6 +581,7 @@ def test_who_is_removed_while_a_push_waits_gets_no_more_of_the_channel(
 
     def send_with_removal(*args: object, **kwargs: object) -> object:
         revalidate = kwargs["revalidate"]
+        world.leave("C", "alice")
         world.connections.remove_user("C", "alice")
         revised.update(revalidate(frozenset({"a", "b"})))  # type: ignore[operator]  # a callable
         return send(*args, **kwargs)  # type: ignore[arg-type]  # as it was called

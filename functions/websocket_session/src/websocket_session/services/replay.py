@@ -85,7 +85,7 @@ class ReplayService(BaseService):
     ) -> None:
         """Posts the events after `after`, goes live, posts what came meanwhile, posts the ack.
 
-        After an error the connection is not subscribed to the channel.
+        An error ends the subscription that this call began, and none that began after it.
 
         Raises:
             ChannelNotFoundError: no such channel, or the user is no member of it.
@@ -97,7 +97,7 @@ class ReplayService(BaseService):
         try:
             self._replay(subscription, after, request_id)
         except BaseException:
-            self._connections.unsubscribe(connection, channel_id)
+            self._connections.end([subscription])
             raise
 
     def _replay(self, subscription: Subscription, after: int, request_id: str | None) -> None:

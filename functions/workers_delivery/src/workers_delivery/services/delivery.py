@@ -312,7 +312,6 @@ class DeliveryService(BaseService):
         removed = [
             connection_id
             for user_id in audience.departed
-            if not self._audiences.is_member(audience.channel_id, user_id)
             for connection_id in self._connections.remove_user(audience.channel_id, user_id)
         ]
         if removed:
@@ -329,10 +328,14 @@ class DeliveryService(BaseService):
         self, channel_id: str, connection_ids: Iterable[str], reason: UnsubscribedReason
     ) -> None:
         """To those who have not subscribed again meanwhile."""
-        rows = self._connections.subscriptions(channel_id, include_replaying=True)
-        ended = set(connection_ids) - {row.connection_id for row in rows}
+        ended = frozenset(connection_ids)
+
+        def still_away() -> frozenset[str]:
+            rows = self._connections.subscriptions(channel_id, include_replaying=True)
+            return ended - {row.connection_id for row in rows}
+
         frame = encoded_frames.unsubscribed(channel_id, reason)
-        self._unsubscribing.send_to_connections(ended, frame)
+        self._unsubscribing.send_to_connections(still_away, frame)
 
 
 def _unreached(audiences: Iterable[Audience], failed: frozenset[str]) -> list[ParkedRange]:

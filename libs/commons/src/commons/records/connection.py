@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from commons import keys
 from commons.dal import Item
+from commons.ids import new_subscription_id
 from commons.records.base import StoredModel
 from commons.schemas.caller import Caller
 
@@ -17,6 +18,8 @@ class Subscription(StoredModel):
     """A row `(C, U#conn)`.
 
     Attributes:
+        subscription_id: another one each time that the subscription begins; None in a row of an
+            older release.
         state: delivery passes a `replaying` one over: it is being sent the past.
         expires_at: epoch seconds; nothing is sent from then on.
         connected_at: epoch milliseconds, when the handshake began.
@@ -28,6 +31,7 @@ class Subscription(StoredModel):
     channel_id: str
     connection_id: str
     user_id: str
+    subscription_id: str | None = None
     state: SubscriptionState
     expires_at: int
     connected_at: int
@@ -70,10 +74,12 @@ class Connection(StoredModel):
         live_since: int | None = None,
         replaying_since: int | None = None,
     ) -> Subscription:
+        """One that begins now."""
         return Subscription(
             channel_id=channel_id,
             connection_id=self.connection_id,
             user_id=self.user_id,
+            subscription_id=new_subscription_id(),
             state=state,
             expires_at=self.expires_at,
             connected_at=self.connected_at,

@@ -1,7 +1,7 @@
 """One frame to everybody who listens to a channel: typing, read marks, presence, deltas."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -68,8 +68,7 @@ class ChannelBroadcastService(BaseService):
         try:
             subscriptions = self._connections.subscriptions(channel_id)
         except UnavailableError as error:
-            log.warning("frames not sent", channel_id=channel_id, error=type(error).__name__)
-            metrics.add_metric(name="DeliveryFailed", unit="Count", value=1)
+            _count_unsent(error, channel_id=channel_id)
             return None
         audience = [
             subscription
@@ -82,14 +81,36 @@ class ChannelBroadcastService(BaseService):
         """As `send`, to subscriptions that the caller has read just before."""
         return self._send_to(audience, frames, 0.0)
 
-    def send_to_connections(self, connection_ids: Iterable[str], frame: bytes) -> Outcome:
+    def send_to_connections(
+        self, still_away: Callable[[], frozenset[str]], frame: bytes
+    ) -> Outcome | None:
         """To connections whose subscriptions are gone: the frame `unsubscribed`.
+
+        `still_away` names them; it is asked again before frames that wait are tried again, and
+        where storage does not answer it, nothing is sent: None.
 
         Forgets nobody: of a connection that answers 410 it does not know whether it is so young
         that its handshake still runs.
         """
-        posts = [Post(connection_id, (frame,)) for connection_id in connection_ids]
-        return self._broadcaster.send(posts, budget_seconds=_FAREWELL_BUDGET_SECONDS)
+
+        def posts_to(connection_ids: Iterable[str]) -> dict[str, Post]:
+            return {each: Post(each, (frame,)) for each in connection_ids}
+
+        def look_again(waiting: frozenset[str]) -> Mapping[str, Post]:
+            try:
+                return posts_to(waiting & still_away())
+            except UnavailableError as error:
+                _count_unsent(error)
+                return {}
+
+        try:
+            posts = posts_to(still_away())
+        except UnavailableError as error:
+            _count_unsent(error)
+            return None
+        return self._broadcaster.send(
+            posts.values(), budget_seconds=_FAREWELL_BUDGET_SECONDS, revalidate=look_again
+        )
 
     def _send_to(
         self, audience: Iterable[Subscription], frames: Sequence[bytes], elapsed: float
@@ -112,3 +133,8 @@ class ChannelBroadcastService(BaseService):
         except UnavailableError as error:
             # It is met again at its next frame.
             log.warning("connection not forgotten", error=type(error).__name__)
+
+
+def _count_unsent(error: UnavailableError, *, channel_id: str | None = None) -> None:
+    log.warning("frames not sent", channel_id=channel_id, error=type(error).__name__)
+    metrics.add_metric(name="DeliveryFailed", unit="Count", value=1)

@@ -221,21 +221,23 @@ class ConnectionsService(BaseService):
             ChannelNotFoundError: the subscription was removed meanwhile.
         """
         live = {"state": "live", "live_after": live_after, "live_since": self._clock()}
-        own = Compare("replaying_since", "=", subscription.replaying_since or 0)
         try:
             self.repository.update(
                 Table.CONNECTIONS,
                 _key(subscription),
                 Update(set=live, remove=["replaying_since"]),
-                condition=all_of(_IS_THERE, own),
+                condition=_is_same(subscription),
             )
         except ConditionFailedError as error:
             if error.item is None:
                 raise ChannelNotFoundError from None
 
     def unsubscribe(self, connection: Connection, channel_id: str) -> None:
-        """Ends the subscription; none there is no error."""
-        self._remove([connection.subscription(channel_id, state="live")])
+        """Ends the subscription that is there now; none there is no error."""
+        key = keys.subscription_key(channel_id, connection.user_id, connection.connection_id)
+        item = self.repository.find(Table.CONNECTIONS, key, consistent=True)
+        if item is not None:
+            self.end([Subscription.model_validate(item)])
 
     def subscriptions(
         self,
@@ -278,17 +280,27 @@ class ConnectionsService(BaseService):
         if item is not None:
             self._erase(Connection.model_validate(item))
 
+    def connections_of(self, channel_id: str, user_id: str) -> frozenset[str]:
+        """Those of the user's connections that have a subscription to the channel."""
+        rows = self._rows(channel_id, SortPrefix(keys.subscription_prefix(user_id)))
+        return frozenset(row.connection_id for row in rows)
+
     def remove_user(self, channel_id: str, user_id: str) -> list[str]:
-        """Ends the user's subscriptions to the channel.
+        """Ends the user's subscriptions to the channel, unless the user is a member again.
 
         Call it once the member row is gone: a subscription that races is either refused by that
-        or seen here.
+        or seen here. Membership is read after the subscriptions, so that none of a user who is
+        back is ended.
 
         Returns:
             The connections whose subscription this call removed: of several calls that race, one
             is told of each.
         """
-        return self._remove_all(channel_id, SortPrefix(keys.subscription_prefix(user_id)))
+        rows = self._rows(channel_id, SortPrefix(keys.subscription_prefix(user_id)))
+        member = keys.member_key(channel_id, user_id)
+        if not rows or self.repository.find(Table.CHANNELS, member, consistent=True) is not None:
+            return []
+        return [row.connection_id for row in self.end(rows)]
 
     def remove_channel(self, channel_id: str) -> list[str]:
         """Ends every subscription to the channel, once it is marked as deleted.
@@ -296,7 +308,24 @@ class ConnectionsService(BaseService):
         Returns:
             As `remove_user`.
         """
-        return self._remove_all(channel_id, None)
+        return [row.connection_id for row in self.end(self._rows(channel_id, None))]
+
+    def end(self, rows: Sequence[Subscription]) -> list[Subscription]:
+        """Ends these very subscriptions, and none that has begun in their place since.
+
+        Returns:
+            Those that this call ended.
+        """
+        ended: list[Subscription] = []
+        for some in batched(rows, _AT_ONCE):
+            writes = [write for row in some for write in _unsubscribing(row)]
+            try:
+                self.repository.transact(writes)
+            except TransactionCanceledError:
+                ended += [row for row in some if self._end_one(row)]
+            else:
+                ended += some
+        return ended
 
     def _seconds(self) -> int:
         return self._clock() // 1000
@@ -409,37 +438,23 @@ class ConnectionsService(BaseService):
         self.repository.batch_delete(Table.CONNECTIONS, rows)
         self.repository.delete(Table.CONNECTIONS, key)
 
-    def _remove_all(self, channel_id: str, sort: SortPrefix | None) -> list[str]:
+    def _rows(self, channel_id: str, sort: SortPrefix | None) -> list[Subscription]:
         query = Query(table=Table.CONNECTIONS, partition=channel_id, sort=sort, consistent=True)
-        rows = list(map(Subscription.model_validate, self.repository.iterate(query)))
-        return [row.connection_id for row in self._remove(rows)]
+        return list(map(Subscription.model_validate, self.repository.iterate(query)))
 
-    def _remove(self, rows: Sequence[Subscription]) -> list[Subscription]:
-        """Takes each row away, and its channel from its connection; returns those it took away."""
-        removed: list[Subscription] = []
-        for some in batched(rows, _AT_ONCE):
-            writes = [write for row in some for write in _unsubscribing(row)]
-            try:
-                self.repository.transact(writes)
-            except TransactionCanceledError:
-                removed += [row for row in some if self._remove_one(row)]
-            else:
-                removed += some
-        return removed
-
-    def _remove_one(self, row: Subscription) -> bool:
-        """False where it was removed already."""
+    def _end_one(self, row: Subscription) -> bool:
+        """False where it has ended already."""
         try:
             self.repository.transact(_unsubscribing(row))
         except TransactionCanceledError as error:
-            removed_already, _ = (reason.condition_failed for reason in error.reasons)
-            return not removed_already and self._remove_orphan(row)
+            ended_already, _ = (reason.condition_failed for reason in error.reasons)
+            return not ended_already and self._end_orphan(row)
         return True
 
-    def _remove_orphan(self, row: Subscription) -> bool:
-        """A subscription whose connection is forgotten; False where it was removed already."""
+    def _end_orphan(self, row: Subscription) -> bool:
+        """A subscription whose connection is forgotten; False where it has ended already."""
         try:
-            self.repository.delete(Table.CONNECTIONS, _key(row), condition=_IS_THERE)
+            self.repository.delete(Table.CONNECTIONS, _key(row), condition=_is_same(row))
         except ConditionFailedError:
             return False
         return True
@@ -455,6 +470,13 @@ def _channels(*channels: str) -> dict[str, frozenset[str]]:
 
 def _key(row: Subscription) -> Key:
     return keys.subscription_key(row.channel_id, row.user_id, row.connection_id)
+
+
+def _is_same(row: Subscription) -> Condition:
+    """The row is there, and no other subscription has begun in it."""
+    if row.subscription_id is None:
+        return all_of(_IS_THERE, NotExists("subscription_id"))
+    return Compare("subscription_id", "=", row.subscription_id)
 
 
 def _update_connection(
@@ -527,6 +549,6 @@ def _unsubscribing(row: Subscription) -> list[Write]:
     """The subscription, the connection: in this order."""
     removed = Update(add={"channel_count": -1}, remove_from_set=_channels(row.channel_id))
     return [
-        DeleteWrite(Table.CONNECTIONS, _key(row), _IS_THERE),
+        DeleteWrite(Table.CONNECTIONS, _key(row), _is_same(row)),
         _update_connection(row.connection_id, removed),
     ]

@@ -1,6 +1,7 @@
 """Ending subscriptions of those who may no longer hear a channel."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from commons.dal import IRepository
@@ -17,7 +18,7 @@ class SubscriptionsEndingService(BaseService):
     """Removes subscriptions, then says `unsubscribed` to their connections.
 
     `unsubscribed` is the last frame about a channel: it waits for those that other functions were
-    sending when the subscription ended.
+    sending when the subscription ended. Whoever has subscribed again by then is not told.
 
     Args:
         last_frames_seconds: how long it waits; not at all where nobody was subscribed.
@@ -38,15 +39,24 @@ class SubscriptionsEndingService(BaseService):
 
     def end_of_user(self, channel_id: str, user_id: str) -> None:
         """Once the member row is gone; none there is no error."""
-        connection_ids = self._connections.remove_user(channel_id, user_id)
-        self._say_farewell(connection_ids, encoded_frames.unsubscribed(channel_id, "removed"))
+        ended = frozenset(self._connections.remove_user(channel_id, user_id))
+
+        def still_away() -> frozenset[str]:
+            return ended - self._connections.connections_of(channel_id, user_id)
+
+        frame = encoded_frames.unsubscribed(channel_id, "removed")
+        self._say_farewell(ended, still_away, frame)
 
     def end_of_channel(self, channel_id: str) -> None:
         """Once the member rows are gone; none there is no error."""
-        connection_ids = self._connections.remove_channel(channel_id)
-        self._say_farewell(connection_ids, encoded_frames.unsubscribed(channel_id, "deleted"))
+        ended = frozenset(self._connections.remove_channel(channel_id))
+        frame = encoded_frames.unsubscribed(channel_id, "deleted")
+        # Nobody subscribes to a deleted channel again.
+        self._say_farewell(ended, lambda: ended, frame)
 
-    def _say_farewell(self, connection_ids: list[str], frame: bytes) -> None:
-        if connection_ids:
+    def _say_farewell(
+        self, ended: frozenset[str], still_away: Callable[[], frozenset[str]], frame: bytes
+    ) -> None:
+        if ended:
             time.sleep(self._last_frames_seconds)
-            self._broadcasts.send_to_connections(connection_ids, frame)
+            self._broadcasts.send_to_connections(still_away, frame)
