@@ -1,9 +1,10 @@
-"""`poe test-e2e [PYTEST ARGUMENT …]`: the end-to-end tests against one stack of their own.
+"""`poe test-e2e [--rare] [PYTEST ARGUMENT …]`: the end-to-end tests against one stack of their own.
 
 Its functions may do what their roles grant and nothing else, as on AWS.
 
 Most wait more than they compute and run side by side; those marked `alone` measure times, kill
-workers or take the stack down, and run one after the other when the rest is done.
+workers or take the stack down, and run one after the other when the rest is done. Those marked
+`rare` take long and rarely find anything: they run with `--rare` alone, in CI too.
 """
 
 import os
@@ -17,8 +18,8 @@ from devstack.processes import free_port
 E2E_PORT = 4666
 """Preferred, far from the default port and its neighbours."""
 
-SIDE_BY_SIDE = ["-n", "3", "--dist", "worksteal", "-m", "not alone"]
-ALONE = ["-m", "alone"]
+SIDE_BY_SIDE = ["-n", "3", "--dist", "worksteal", "-m", "not alone and {rare}"]
+ALONE = ["-m", "alone and {rare}"]
 NO_TESTS_COLLECTED = 5
 
 
@@ -26,11 +27,14 @@ def main(arguments: list[str]) -> int:
     config = LocalStackConfig(
         port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e", enforce_rights=True
     )
+    rare = "rare" if "--rare" in arguments else "not rare"
+    chosen = [argument for argument in arguments if argument != "--rare"]
+    phases = [[each.format(rare=rare) for each in phase] for phase in (SIDE_BY_SIDE, ALONE)]
     stack = LocalStack(config)
     stack.reset()
     try:
         stack.up()
-        codes = [_pytest(config, [*phase, *arguments]) for phase in (SIDE_BY_SIDE, ALONE)]
+        codes = [_pytest(config, [*phase, *chosen]) for phase in phases]
     finally:
         stack.down()
     return max((code for code in codes if code != NO_TESTS_COLLECTED), default=NO_TESTS_COLLECTED)

@@ -16,7 +16,7 @@ from devstack.deploying import destroying
 from devstack.deploying.plan import ALL, Plan
 from devstack.local_stack import LocalStack
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.rare]
 
 STAGE = "dev"
 ORDER = ("data", "websocket", "workers", "rest")

@@ -20,6 +20,8 @@ from devstack.locks import exclusive
 from devstack.outputs import Outputs
 from devstack.progress import Progress
 
+pytestmark = pytest.mark.rare
+
 SCRIPTED = "I am a scripted demo model"
 CLIENTS = ROOT / "docs" / "clients.md"
 README = ROOT / "README.md"

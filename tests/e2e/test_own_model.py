@@ -22,7 +22,7 @@ from devstack.local_stack import LocalStack
 KEY = f"sk-{secrets.token_hex(16)}"
 MODEL = "a-model-of-ones-own"
 ORIGIN = "http://localhost:5173"
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.rare]
 
 
 def gate(model_url: str) -> type[BaseHTTPRequestHandler]:

@@ -13,7 +13,7 @@ from tests.e2e.clients import RestClient, Socket, eventually
 from devstack.local_stack import LocalStack
 from devstack.stacks import DEPLOY_ORDER, Stack, Surroundings, published
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.rare]
 
 CHANGED = {"LogLevel": "WARNING", "AlarmTopicArn": "arn:aws:sns:us-east-1:000000000000:nobody"}
 """A new environment for each function of a stack, and what else a deployment may change."""

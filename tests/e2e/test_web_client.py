@@ -14,7 +14,7 @@ from devstack import connections
 from devstack.local_stack import LocalStack
 from devstack.outputs import Outputs
 
-pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason=WHY_NOT)
+pytestmark = [pytest.mark.rare, pytest.mark.skipif(not IS_INSTALLED, reason=WHY_NOT)]
 
 type ClientOf = Callable[[str], RestClient]
 
