@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from tests.support.thoroughness import SEQUENCES
 
 from commons import keys
 from commons.dal import IRepository, PutWrite, Query, SortPrefix, Table, Write
@@ -81,7 +82,6 @@ USERS = ("alice", "bob", "carol")
 CALLERS = ("alice", "alice", "bob", "bob", "carol")
 # Nobody is connected in these tests, so it never posts.
 BROADCASTER = Broadcaster("http://127.0.0.1:1")
-SEQUENCES = 500
 STEPS = 20
 
 

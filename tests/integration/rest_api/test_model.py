@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Answer, Client, RecordingBroadcaster
+from tests.support.thoroughness import SEQUENCES
 
 from commons.dal import IRepository, Query, Table
 from commons.observability import log, metrics
@@ -399,7 +400,7 @@ class TestLogMachine(LogMachine.TestCase):  # type: ignore[misc, valid-type]  # 
 
 
 TestLogMachine.settings = settings(
-    max_examples=500,
+    max_examples=SEQUENCES,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.integration.websocket.conftest import Join, Open
 from tests.integration.websocket.gateway import error_of, frame_of, message_event
+from tests.support.thoroughness import SEQUENCES
 
 from commons.websocket.frame_handler import SocketResponse
 from websocket_sendmessage import handler as sendmessage_handler
@@ -55,7 +56,7 @@ frames = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=500,
+    max_examples=SEQUENCES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
