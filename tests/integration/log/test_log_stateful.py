@@ -37,6 +37,7 @@ from commons.services.closing import ClosingService
 from commons.services.event_log import EventLogService, Timing
 from commons.services.history import HistoryService
 from commons.services.messages import MessagesService
+from commons.services.rate_limit import NoticeRateService
 from commons.services.read_marks import ReadMarksService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
 from rest_api.services.agents import AgentRules
@@ -100,7 +101,11 @@ class Process:
             subscriptions=SubscriptionsEndingService(repository, broadcasts=broadcasts),
             max_members=1_000,
         )
-        self._read_marks = ReadMarksService(repository, broadcasts=broadcasts)
+        self._read_marks = ReadMarksService(
+            repository,
+            broadcasts=broadcasts,
+            notice_rate=NoticeRateService(repository, kind="read", rate=0),
+        )
         ending = SubscriptionsEndingService(repository, broadcasts=broadcasts)
         self._channels = ChannelsService(
             repository,

@@ -25,7 +25,7 @@ from commons.services.connections import ConnectionsService
 from commons.services.generation_endings import Ending, GenerationEndingsService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
-from commons.services.rate_limit import PostRateService
+from commons.services.rate_limit import NoticeRateService, PostRateService
 from commons.services.spend import SpendService
 from commons.services.tickets import TicketsService
 from rest_api.app import RestApi
@@ -198,6 +198,7 @@ def type_(world: World) -> object:
         world.storage,
         broadcasts=world.broadcasts,
         membership=MembershipService(world.storage),
+        notice_rate=NoticeRateService(world.storage, kind="typing", clock=lambda: NOW * 1_000),
         clock=lambda: NOW * 1_000,
     )
     connection = world.connections.require("connection-of-bob")

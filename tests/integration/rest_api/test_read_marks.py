@@ -6,6 +6,10 @@ from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 from tests.integration.rest_api.conftest import Listen, MakeApi
 
+from commons import keys
+from commons.clock import epoch_milliseconds
+from commons.dal import Table, Update
+
 
 def mark(client: Client, channel: str, seq: object) -> int:
     return client.put(f"/v1/channels/{channel}/read", {"seq": seq}).status
@@ -35,16 +39,17 @@ def test_a_mark_that_is_stored_is_no_error_although_nobody_can_be_told(
     storage = FailingRepository(repository)
     alice = make_api(storage)
     channel = alice.new_channel()
-    alice.say(channel)
+    for _ in range(3):
+        alice.say(channel)
+    assert mark(alice, channel, 1) == 204
     storage.arm(None)
-    assert mark(make_api(storage), channel, 1) == 204
+    assert mark(alice, channel, 2) == 204
     listening = storage.calls.index("query", storage.calls.index("update"))
 
-    alice.say(channel)
     storage.arm(Failure(listening + 1))
-    assert mark(alice, channel, 2) == 204
+    assert mark(alice, channel, 3) == 204
     assert storage.has_failed
-    assert read_seq(alice, channel) == 2
+    assert read_seq(alice, channel) == 3
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,24 @@ def test_others_hear_of_a_mark_that_moved_and_only_then(
     assert broadcaster.frames_to(of_bob) == [
         {"type": "read", "channelId": channel, "userId": "alice", "seq": 1}
     ]
+
+
+def test_who_moves_marks_too_fast_is_told_when_to_come_back_and_no_mark_is_moved(
+    alice: Client, repository: InMemoryRepository
+) -> None:
+    channel = alice.new_channel()
+    for _ in range(2):
+        alice.say(channel)
+    assert mark(alice, channel, 1) == 204
+    empty = Update(set={"full_at": epoch_milliseconds() + 60_000})
+    repository.update(Table.CHANNELS, keys.rate_key("alice", "read"), empty)
+
+    refused = alice.put(f"/v1/channels/{channel}/read", {"seq": 2})
+
+    assert (refused.status, refused.body["status"]) == (429, 429)
+    assert int(refused.headers["retry-after"]) >= 59
+    assert read_seq(alice, channel) == 1
+    assert mark(alice, channel, 1) == 204
 
 
 def test_a_mark_teaches_the_channel_its_members_name(alice: Client) -> None:

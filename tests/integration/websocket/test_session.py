@@ -17,6 +17,7 @@ from tests.integration.websocket.gateway import (
 
 from commons import keys
 from commons.auth.tokens import TokenVerifier
+from commons.clock import epoch_milliseconds
 from commons.dal import IRepository, Item, Table, Update
 from commons.dynamodb.exceptions import (
     StorageBusyError,
@@ -287,6 +288,42 @@ class TestTyping:
         send(self.typing(channel, typing=True))
         assert len(management_api.frames("c2")) == 2
 
+    def test_who_types_on_and_off_without_end_is_told_10_times_a_second_at_most(
+        self, send: Send, channel: str, open_connection: Open, management_api: ManagementApi
+    ) -> None:
+        open_connection("c1b", "alice")
+        started = time.monotonic()
+        for number in range(60):
+            frame = self.typing(channel, typing=number % 2 == 0)
+            assert send(frame, ("c1", "c1b")[number % 3 % 2]) == {"statusCode": 200}
+        told = len(management_api.frames("c2"))
+        assert 10 <= told <= 10 + 10 * (time.monotonic() - started)
+        assert management_api.frames("c1") == []
+
+    def test_what_was_not_told_for_the_rate_is_told_when_it_is_said_again(
+        self, send: Send, channel: str, management_api: ManagementApi, storage: IRepository
+    ) -> None:
+        send(self.typing(channel, typing=True))
+        empty = Update(set={"full_at": epoch_milliseconds() + 60_000})
+        storage.update(Table.CHANNELS, keys.rate_key("alice", "typing"), empty)
+        handler.services.cache_clear()
+        send(self.typing(channel, typing=False))
+        assert len(management_api.frames("c2")) == 1
+        storage.delete(Table.CHANNELS, keys.rate_key("alice", "typing"))
+        handler.services.cache_clear()
+        send(self.typing(channel, typing=False))
+        assert [frame["typing"] for frame in management_api.frames("c2")] == [True, False]
+
+    def test_a_repeated_keystroke_takes_nothing_from_the_users_bucket(
+        self, send: Send, channel: str, management_api: ManagementApi, storage: IRepository
+    ) -> None:
+        send(self.typing(channel, typing=True))
+        before = storage.get(Table.CHANNELS, keys.rate_key("alice", "typing"))
+        for _ in range(5):
+            send(self.typing(channel, typing=True))
+        assert storage.get(Table.CHANNELS, keys.rate_key("alice", "typing")) == before
+        assert len(management_api.frames("c2")) == 1
+
     def test_who_is_no_member_gets_a_404(
         self, send: Send, channel: str, open_connection: Open, management_api: ManagementApi
     ) -> None:
@@ -314,6 +351,22 @@ class TestReadAndCancel:
         assert management_api.frames("c2") == [
             {"type": "read", "channelId": channel, "userId": "alice", "seq": 2}
         ]
+
+    def test_read_marks_past_10_a_second_are_refused_and_those_that_move_nothing_are_not(
+        self, send: Send, channel: str, post: Post, storage: IRepository
+    ) -> None:
+        post(2)
+        read = {"action": "read", "channelId": channel}
+        send(read | {"seq": 1})
+        empty = Update(set={"full_at": epoch_milliseconds() + 60_000})
+        storage.update(Table.CHANNELS, keys.rate_key("alice", "read"), empty)
+        handler.services.cache_clear()
+        answer = send(read | {"seq": 2, "requestId": "r"})
+        assert error_of(answer)["status"] == 429
+        assert frame_of(answer)["requestId"] == "r"
+        assert frame_of(send(read | {"seq": 1}))["type"] == "ack"
+        row = storage.get(Table.CHANNELS, keys.member_key(channel, "alice"))
+        assert row["read_seq"] == 1
 
     def test_a_read_mark_past_the_end_is_a_422(self, send: Send, channel: str) -> None:
         assert error_of(send({"action": "read", "channelId": channel, "seq": 1}))["status"] == 422

@@ -7,7 +7,7 @@ import pytest
 from tests.doubles.repository import InMemoryRepository
 
 from commons.errors import TooManyRequestsError
-from commons.services.rate_limit import PostRateService
+from commons.services.rate_limit import NoticeRateService, PostRateService
 
 START = 1_700_000_000_000
 
@@ -118,6 +118,35 @@ def test_a_post_costs_one_call(make_service: MakeService, clock: Clock, updates:
         service.take("alice")
 
     assert len(updates) == 5
+
+
+def test_a_refusal_that_a_warm_function_foresees_costs_no_call(
+    make_service: MakeService, updates: list[str]
+) -> None:
+    service = make_service()
+
+    assert taken(service, 100) == 40
+    assert taken(service, 100) == 0
+
+    assert len(updates) == 40
+
+
+def test_a_user_has_others_told_of_ten_things_a_second_and_of_posts_besides(
+    repository: InMemoryRepository, make_service: MakeService, clock: Clock
+) -> None:
+    notices = NoticeRateService(repository, kind="typing", clock=clock)
+    allowed = 0
+    for _ in range(300):
+        try:
+            notices.take("alice")
+        except TooManyRequestsError:
+            pass
+        else:
+            allowed += 1
+        clock.milliseconds += 10
+    assert allowed == 10 + 29
+    NoticeRateService(repository, kind="read", clock=clock).take("alice")
+    assert taken(make_service(), 100) == 40
 
 
 def test_no_rate_costs_no_call(repository: InMemoryRepository, updates: list[str]) -> None:

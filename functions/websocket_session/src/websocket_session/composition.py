@@ -13,6 +13,7 @@ from commons.services.connections import ConnectionsService
 from commons.services.event_log import EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
+from commons.services.rate_limit import NoticeRateService
 from commons.services.read_marks import ReadMarksService
 from websocket_session.services.catch_up import CatchUpService
 from websocket_session.services.heads import HeadsService
@@ -63,9 +64,18 @@ def build_services(
             catch_up=catch_up,
         ),
         catch_up=catch_up,
-        typing=TypingService(storage, broadcasts=broadcasts, membership=membership),
+        typing=TypingService(
+            storage,
+            broadcasts=broadcasts,
+            membership=membership,
+            notice_rate=NoticeRateService(storage, kind="typing"),
+        ),
         read_marks=ReadMarksService(
-            storage, broadcasts=broadcasts, event_log=event_log, membership=membership
+            storage,
+            broadcasts=broadcasts,
+            event_log=event_log,
+            membership=membership,
+            notice_rate=NoticeRateService(storage, kind="read"),
         ),
         generations=GenerationsService(storage, event_log=event_log, membership=membership),
         renewal=RenewalService(

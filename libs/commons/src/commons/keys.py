@@ -110,8 +110,8 @@ def usage_key(channel_id: str, day: str, user_id: str, model_id: str) -> Key:
     return {"pk": usage_partition(channel_id), "sk": f"{day}#{user_id}#{model_id}"}
 
 
-def rate_key(user_id: str) -> Key:
-    return {"pk": f"rate#{user_id}", "sk": "posts"}
+def rate_key(user_id: str, bucket: str) -> Key:
+    return {"pk": f"rate#{user_id}", "sk": bucket}
 
 
 TIMER_SHARDS = 4

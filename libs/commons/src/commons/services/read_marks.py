@@ -10,6 +10,7 @@ from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.event_log import EventLogService
 from commons.services.membership import MembershipService
+from commons.services.rate_limit import NoticeRateService
 
 
 class ReadMarksService(BaseService):
@@ -17,6 +18,7 @@ class ReadMarksService(BaseService):
 
     Args:
         broadcasts: tells the channel's other members.
+        notice_rate: bounds how often; a mark that stays where it is takes nothing from it.
     """
 
     def __init__(
@@ -26,11 +28,13 @@ class ReadMarksService(BaseService):
         broadcasts: ChannelBroadcastService,
         event_log: EventLogService | None = None,
         membership: MembershipService | None = None,
+        notice_rate: NoticeRateService | None = None,
     ) -> None:
         super().__init__(repository)
         self._broadcasts = broadcasts
         self._event_log = event_log or EventLogService(self.repository)
         self._membership = membership or MembershipService(self.repository)
+        self._notice_rate = notice_rate or NoticeRateService(self.repository, kind="read")
 
     def mark(self, channel_id: str, caller: Caller, seq: int) -> bool:
         """Moves the caller's mark forward and tells the others; False where it stays.
@@ -38,12 +42,14 @@ class ReadMarksService(BaseService):
         Raises:
             ChannelNotFoundError: no such channel, or the caller is no member of it.
             InvalidRequestError: past the end of the log.
+            TooManyRequestsError: the caller moves marks too fast; this one was not moved.
         """
         member = self._membership.open_channel(channel_id, caller.user_id).member
         if seq <= member.read_seq:
             return False
         if seq > self._event_log.head(channel_id):
             raise InvalidRequestError.of("seq", "is past the channel's lastSeq")
+        self._notice_rate.take(caller.user_id)
         if not self._move(channel_id, caller, seq):
             return False
         self._broadcasts.send(
