@@ -215,7 +215,15 @@ SERVER_FRAMES: Sequence[ServerFrame] = (
         description="Which fields it has depends on the action that it answers.",
         examples=[
             {"type": "ack", "requestId": "1", **_CHANNEL, "seq": 12, "duplicate": False},
-            {"type": "ack", "requestId": "2", **_CHANNEL, "through": 12, "hasMore": False},
+            {"type": "ack", "requestId": "2", **_CHANNEL, "online": ["alice", "bob"]},
+            {
+                "type": "ack",
+                "requestId": "2",
+                **_CHANNEL,
+                "through": 12,
+                "hasMore": False,
+                "online": ["alice", "bob"],
+            },
             {"type": "ack", "requestId": "7", "expiresAt": "2026-03-01T10:05:00.000Z"},
         ],
         is_answer=True,

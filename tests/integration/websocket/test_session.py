@@ -89,7 +89,12 @@ class TestSubscribe:
     ) -> None:
         answer = frame_of(send({"action": "subscribe", "channelId": channel, "requestId": "r1"}))
 
-        assert answer == {"type": "ack", "requestId": "r1", "channelId": channel}
+        assert answer == {
+            "type": "ack",
+            "requestId": "r1",
+            "channelId": channel,
+            "online": ["alice"],
+        }
         assert [row.connection_id for row in connections.subscriptions(channel)] == ["c1"]
 
     def test_who_is_no_member_gets_a_404(
@@ -124,6 +129,7 @@ class TestSubscribe:
             "channelId": channel,
             "through": 5,
             "hasMore": False,
+            "online": ["alice"],
         }
         (row,) = connections.subscriptions(channel)
         assert (row.state, row.live_after) == ("live", 5)

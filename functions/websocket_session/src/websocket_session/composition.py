@@ -17,6 +17,7 @@ from commons.services.rate_limit import NoticeRateService
 from commons.services.read_marks import ReadMarksService
 from websocket_session.services.catch_up import CatchUpService
 from websocket_session.services.heads import HeadsService
+from websocket_session.services.listeners import ListenersService
 from websocket_session.services.renewal import RenewalService
 from websocket_session.services.replay import ReplayService
 from websocket_session.services.typing import TypingService
@@ -31,6 +32,7 @@ class Services:
     connections: ConnectionsService
     replay: ReplayService
     catch_up: CatchUpService
+    listeners: ListenersService
     typing: TypingService
     read_marks: ReadMarksService
     generations: GenerationsService
@@ -52,6 +54,7 @@ def build_services(
     membership = MembershipService(storage)
     connections = ConnectionsService(storage)
     catch_up = CatchUpService(storage, event_log=event_log)
+    listeners = ListenersService(storage)
     broadcasts = ChannelBroadcastService(storage, broadcaster=sender, connections=connections)
     return Services(
         broadcaster=sender,
@@ -62,8 +65,10 @@ def build_services(
             connections=connections,
             membership=membership,
             catch_up=catch_up,
+            listeners=listeners,
         ),
         catch_up=catch_up,
+        listeners=listeners,
         typing=TypingService(
             storage,
             broadcasts=broadcasts,

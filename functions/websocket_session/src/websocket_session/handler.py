@@ -76,7 +76,7 @@ def serve_action(frame: ReceivedFrame, connection: Connection) -> Answer:
     return action(frame, connection)
 
 
-def subscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame | None:
+def subscribe(frame: ReceivedFrame, connection: Connection) -> Shown[AckFrame] | None:
     request = frame.parse(Subscribe)
     if request.after is not None:
         services().replay.subscribe(
@@ -84,7 +84,12 @@ def subscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame | None:
         )
         return None
     services().connections.subscribe(connection, request.channel_id)
-    return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
+    online = services().listeners.online(request.channel_id, connection.user_id)
+    return online.map(
+        lambda online: AckFrame(
+            request_id=request.request_id, channel_id=request.channel_id, online=online
+        )
+    )
 
 
 def unsubscribe(frame: ReceivedFrame, connection: Connection) -> AckFrame:

@@ -15,6 +15,7 @@ from commons.services.base import BaseService
 from commons.services.connections import ConnectionEndedError, ConnectionsService
 from commons.services.membership import MembershipService
 from websocket_session.services.catch_up import CatchUpService
+from websocket_session.services.listeners import ListenersService
 
 MAX_EVENTS: Final = 1_000
 MAX_BYTES: Final = 1_048_576
@@ -73,12 +74,14 @@ class ReplayService(BaseService):
         connections: ConnectionsService,
         membership: MembershipService,
         catch_up: CatchUpService,
+        listeners: ListenersService,
     ) -> None:
         super().__init__(repository)
         self._broadcaster = broadcaster
         self._connections = connections
         self._membership = membership
         self._catch_up = catch_up
+        self._listeners = listeners
 
     def subscribe(
         self, connection: Connection, channel_id: str, *, after: int, request_id: str | None
@@ -110,11 +113,13 @@ class ReplayService(BaseService):
             if past.has_more
             else self._read(subscription, past.through)
         )
+        online = self._listeners.online(subscription.channel_id, subscription.user_id)
         ack = AckFrame(
             request_id=request_id,
             channel_id=subscription.channel_id,
             through=tail.through,
             has_more=tail.has_more,
+            online=online.content,
         )
         frames = (*pack_events(tail.events), ack.to_json().encode())
         self._post(subscription, frames, TAIL_SECONDS)

@@ -57,7 +57,10 @@ class UnsubscribedFrame(BaseSchema):
 
 
 class AckFrame(BaseSchema):
-    """Answers a client frame; which optional fields it has depends on the action."""
+    """Answers a client frame; which optional fields it has depends on the action.
+
+    `online` comes with `subscribe`'s: users with a live subscription, 200 at most, sorted.
+    """
 
     type: Literal["ack"] = "ack"
     request_id: str | None = None
@@ -67,6 +70,7 @@ class AckFrame(BaseSchema):
     through: int | None = None
     has_more: bool | None = None
     expires_at: str | None = None
+    online: list[str] | None = None
 
 
 class SyncFrame(BaseSchema):
