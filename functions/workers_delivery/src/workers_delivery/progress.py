@@ -1,9 +1,9 @@
 """What a warm worker delivered before: spares reads and repeats, and nothing depends on it."""
 
-from collections import OrderedDict
-from threading import Lock
+from collections.abc import Callable
 from typing import Final
 
+from commons.bounded_memory import BoundedMemory
 from commons.records.connection import Subscription
 
 MAX_ENTRIES: Final = 20_000
@@ -14,42 +14,34 @@ class Progress:
     """How far delivery has come, by channel and by subscription; safe for threads."""
 
     def __init__(self) -> None:
-        self._channels: OrderedDict[str, int] = OrderedDict()
-        self._subscriptions: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._owed: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._lock = Lock()
+        self._channels: BoundedMemory[str, int] = BoundedMemory(MAX_ENTRIES)
+        self._subscriptions: BoundedMemory[tuple[str, str], int] = BoundedMemory(MAX_ENTRIES)
+        self._owed: BoundedMemory[tuple[str, str], int] = BoundedMemory(MAX_ENTRIES)
 
     def channel(self, channel_id: str) -> int | None:
-        with self._lock:
-            return self._channels.get(channel_id)
+        return self._channels.get(channel_id)
 
     def subscription(self, subscription: Subscription) -> int:
         """0 where this worker has not served the subscription since it went live."""
-        with self._lock:
-            return self._subscriptions.get(_key(subscription), 0)
+        return self._subscriptions.get(_key(subscription)) or 0
 
     def owed_after(self, subscription: Subscription) -> int | None:
         """The last event before those that the subscription did not take; None: it took all."""
-        with self._lock:
-            return self._owed.get(_key(subscription))
+        return self._owed.get(_key(subscription))
 
     def note_owed(self, subscription: Subscription, after: int) -> None:
-        with self._lock:
-            key = _key(subscription)
-            self._owed[key] = min(after, self._owed.get(key, after))
-            _bound(self._owed, key)
+        self._owed.change(
+            _key(subscription), lambda owed: after if owed is None else min(after, owed)
+        )
 
     def note_taken(self, subscription: Subscription) -> None:
-        with self._lock:
-            self._owed.pop(_key(subscription), None)
+        self._owed.forget(_key(subscription))
 
     def note_channel(self, channel_id: str, seq: int) -> None:
-        with self._lock:
-            _advance(self._channels, channel_id, seq)
+        self._channels.change(channel_id, _at_least(seq))
 
     def note_subscription(self, subscription: Subscription, seq: int) -> None:
-        with self._lock:
-            _advance(self._subscriptions, _key(subscription), seq)
+        self._subscriptions.change(_key(subscription), _at_least(seq))
 
 
 def _key(subscription: Subscription) -> tuple[str, str]:
@@ -60,12 +52,5 @@ def _key(subscription: Subscription) -> tuple[str, str]:
     )
 
 
-def _advance[K](entries: OrderedDict[K, int], key: K, seq: int) -> None:
-    entries[key] = max(seq, entries.get(key, 0))
-    _bound(entries, key)
-
-
-def _bound[K](entries: OrderedDict[K, int], key: K) -> None:
-    entries.move_to_end(key)
-    if len(entries) > MAX_ENTRIES:
-        entries.popitem(last=False)
+def _at_least(seq: int) -> Callable[[int | None], int]:
+    return lambda earlier: max(seq, earlier or 0)

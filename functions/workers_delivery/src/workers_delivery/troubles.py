@@ -1,11 +1,11 @@
 """Connections that did not take what they were sent: a batch shall not wait for them again."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Final
+
+from commons.bounded_memory import BoundedMemory
 
 FIRST_PAUSE_SECONDS: Final = 2.0
 MAX_PAUSE_SECONDS: Final = 30.0
@@ -31,36 +31,29 @@ class Troubles:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._troubles: OrderedDict[str, _Trouble] = OrderedDict()
-        self._lock = Lock()
+        self._troubles: BoundedMemory[str, _Trouble] = BoundedMemory(MAX_ENTRIES)
 
     def is_known(self, connection_id: str) -> bool:
         """It failed the last time that it was tried."""
-        with self._lock:
-            return connection_id in self._troubles
+        return connection_id in self._troubles
 
     def is_quiet(self, connection_id: str) -> bool:
         """It is left in peace."""
-        with self._lock:
-            trouble = self._troubles.get(connection_id)
-            return trouble is not None and self._clock() < trouble.until
+        trouble = self._troubles.get(connection_id)
+        return trouble is not None and self._clock() < trouble.until
 
     def note_failed(self, connection_ids: Iterable[str]) -> None:
         moment = self._clock()
-        with self._lock:
-            for connection_id in connection_ids:
-                earlier = self._troubles.pop(connection_id, None)
-                pause = (
-                    FIRST_PAUSE_SECONDS
-                    if earlier is None
-                    else min(2 * earlier.pause, MAX_PAUSE_SECONDS)
-                )
-                self._troubles[connection_id] = _Trouble(pause, moment + pause)
-                if len(self._troubles) > MAX_ENTRIES:
-                    self._troubles.popitem(last=False)
+
+        def longer(earlier: _Trouble | None) -> _Trouble:
+            doubled = FIRST_PAUSE_SECONDS if earlier is None else 2 * earlier.pause
+            pause = min(doubled, MAX_PAUSE_SECONDS)
+            return _Trouble(pause, moment + pause)
+
+        for connection_id in connection_ids:
+            self._troubles.change(connection_id, longer)
 
     def note_over(self, connection_ids: Iterable[str]) -> None:
         """They took everything, or are gone."""
-        with self._lock:
-            for connection_id in connection_ids:
-                self._troubles.pop(connection_id, None)
+        for connection_id in connection_ids:
+            self._troubles.forget(connection_id)

@@ -3,12 +3,12 @@
 A bucket is one row a user, whatever number of connections and functions draw from it.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from commons import keys
+from commons.bounded_memory import BoundedMemory
 from commons.clock import epoch_milliseconds
 from commons.dal import (
     Compare,
@@ -90,7 +90,7 @@ class _RateService(BaseService):
         super().__init__(repository)
         self._bucket = bucket
         self._clock = clock
-        self._full_at: OrderedDict[str, int] = OrderedDict()
+        self._full_at: BoundedMemory[str, int] = BoundedMemory(_MAX_REMEMBERED)
 
     def take(self, user_id: str) -> None:
         """Counts one.
@@ -102,7 +102,7 @@ class _RateService(BaseService):
             return
         for _ in range(_TRIES):
             moment = self._clock()
-            remembered = self._full_at.get(user_id, 0)
+            remembered = self._full_at.get(user_id) or 0
             self._require_token(remembered, moment)
             is_full = remembered <= moment
             attempt = self._from_full(moment) if is_full else self._from_partly_used(moment)
@@ -114,9 +114,9 @@ class _RateService(BaseService):
                     condition=attempt.condition,
                 )
             except ConditionFailedError as error:
-                self._remember(user_id, _full_at(error.item))
+                self._full_at.set(user_id, _full_at(error.item))
                 continue
-            self._remember(user_id, _full_at(item))
+            self._full_at.set(user_id, _full_at(item))
             return
         raise self._refusal(retry_after=1)
 
@@ -146,12 +146,6 @@ class _RateService(BaseService):
             f"At most {self._bucket.rate} {self._bucket.content} a second.",
             retry_after=retry_after,
         )
-
-    def _remember(self, user_id: str, full_at: int) -> None:
-        self._full_at[user_id] = full_at
-        self._full_at.move_to_end(user_id)
-        if len(self._full_at) > _MAX_REMEMBERED:
-            self._full_at.popitem(last=False)
 
 
 class PostRateService(_RateService):
