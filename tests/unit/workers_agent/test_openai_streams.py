@@ -318,3 +318,83 @@ def test_an_end_mark_that_never_comes_throws_no_answer_away(
     chunks = Server(lambda: httpx.Response(200, headers=headers, content=body())).ask()
 
     assert text_of(chunks) == "a"
+
+
+def test_what_keeps_a_finished_stream_alive_throws_no_answer_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield said("a", finish="stop").encode()
+        for _ in range(1_000):
+            await asyncio.sleep(0.01)
+            yield b"data: keepalive\n\n"
+        raise AssertionError("nobody waits so long for an end mark")
+
+    monkeypatch.setattr(openai, "ENVELOPE_SECONDS", 0.05)
+    headers = {"content-type": "text/event-stream"}
+
+    chunks = Server(lambda: httpx.Response(200, headers=headers, content=body())).ask()
+
+    assert text_of(chunks) == "a"
+
+
+def test_an_empty_reason_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield said("one ", finish="").encode()
+        await asyncio.sleep(0.1)
+        yield (said("two", finish="") + said(None, finish="length") + DONE).encode()
+
+    monkeypatch.setattr(openai, "ENVELOPE_SECONDS", 0.01)
+    headers = {"content-type": "text/event-stream"}
+
+    chunks = Server(lambda: httpx.Response(200, headers=headers, content=body())).ask()
+
+    assert (text_of(chunks), end_of(chunks).finish) == ("one two", "length")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"usage": "none"},
+        {"usage": []},
+        {"usage": {"prompt_tokens": 1.5, "completion_tokens": "many"}},
+        {"usage": {"prompt_tokens": 10**400, "completion_tokens": 1}},
+        {"error": False},
+        {"error": {}},
+        {"error": ""},
+    ],
+)
+def test_an_odd_envelope_takes_no_text_along(odd: dict[str, object]) -> None:
+    chunks = Server(stream(said("a ", **odd), said("b"), said(None, finish="stop"), DONE)).ask()
+
+    assert text_of(chunks) == "a b"
+
+
+def test_a_reason_of_another_type_is_an_end() -> None:
+    chunk = {"choices": [{"delta": {"content": "a", "tool_calls": [{}]}, "finish_reason": 1}]}
+
+    chunks = Server(stream(f"data: {json.dumps(chunk)}\n\n")).ask()
+
+    assert (text_of(chunks), end_of(chunks).finish) == ("a", "stop")
+
+
+def test_a_server_that_refuses_whatever_is_left_out_is_given_up() -> None:
+    both = {"message": "'max_tokens' or 'max_completion_tokens' is too large: 9. stream_options."}
+    server = Server(*[refusal(400, both)] * 50, stream(said("Hi", finish="stop"), DONE))
+
+    with pytest.raises(ModelFailedError) as raised:
+        server.ask()
+
+    assert (raised.value.retryable, raised.value.refused) == (False, True)
+    assert len(server.bodies) <= 5
+
+
+def test_an_option_is_sent_again_where_leaving_it_out_did_not_help() -> None:
+    too_long = refusal(400, {"error": {"code": "context_length_exceeded"}})
+    server = Server(too_long, too_long, stream(said("Hi", finish="stop"), DONE))
+    model = server.model()
+    with pytest.raises(ModelFailedError):
+        server.ask(model)
+
+    assert text_of(server.ask(model)) == "Hi"
+    assert "stream_options" in server.bodies[-1]

@@ -1,13 +1,19 @@
 """Any server that speaks OpenAI's Chat Completions, streaming (docs/adr/0025)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from commons.observability import log
 from commons.records.base import StoredModel
@@ -47,6 +53,33 @@ _OPTIONS: Final[tuple[Option, ...]] = (
     "max_tokens",
     "temperature",
 )
+_OTHER_NAMES: Final[Mapping[Option, Option]] = {
+    "max_tokens": "max_completion_tokens",
+    "max_completion_tokens": "max_tokens",
+}
+"""One of the two is always sent."""
+
+
+def _readable(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """None for what cannot be read: the text in the same chunk is paid for."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+def _word(value: object) -> str | None:
+    """None also for "" and false, by which some servers say that there is nothing to say."""
+    return str(value) if value else None
+
+
+def _named(value: object) -> object:
+    return value if value and isinstance(value, dict) else _word(value)
+
+
+_MAX_FIGURE: Final = 1_000_000_000
+
+type _Figure = Annotated[Annotated[int, Field(le=_MAX_FIGURE)] | None, WrapValidator(_readable)]
 
 
 class _Wire(StoredModel):
@@ -73,7 +106,7 @@ class _Choice(_Wire):
 
     delta: _Delta | None = None
     message: _Delta | None = None
-    finish_reason: str | None = None
+    finish_reason: Annotated[str | None, BeforeValidator(_word)] = None
 
     @property
     def text(self) -> str:
@@ -82,20 +115,19 @@ class _Choice(_Wire):
 
 
 class _Figures(_Wire):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: _Figure = None
+    completion_tokens: _Figure = None
 
 
 class _Error(_Wire):
-    message: str | None = None
-    type: str | None = None
-    code: str | int | None = None
+    type: Annotated[str | None, BeforeValidator(_word)] = None
+    code: Annotated[str | None, BeforeValidator(_word)] = None
 
 
 class _Completion(_Wire):
     choices: list[_Choice] | None = None
-    usage: _Figures | None = None
-    error: _Error | str | None = None
+    usage: Annotated[_Figures | None, WrapValidator(_readable)] = None
+    error: Annotated[_Error | str | None, BeforeValidator(_named)] = None
 
 
 def build(settings: AgentWorkerSettings) -> "OpenAiModel":
@@ -161,20 +193,28 @@ class OpenAiModel:
         Raises:
             ModelFailedError: the server refuses the request, whatever options are left out.
         """
+        refused = set(self._refused)
+        left_out: set[Option] = set()
         while True:
-            async with self._client.stream("POST", self._url, json=self._body(prompt)) as response:
+            body = self._body(prompt, refused)
+            async with self._client.stream("POST", self._url, json=body) as response:
                 if response.is_success:
-                    self._takes_stream_options = "stream_options" not in self._refused
+                    # Only now: what did not help is sent again next time.
+                    self._refused = refused
+                    self._takes_stream_options = "stream_options" not in refused
                     yield response
                     return
                 text = await _read_error(response)
-                option = self._refused_option(response.status_code, text)
+                option = self._refused_option(response.status_code, text, refused | left_out)
                 if option is None:
                     raise _refusal(response, text)
             log.warning("model server refuses an option", option=option)
-            self._refused.add(option)
+            left_out.add(option)
+            refused.add(option)
+            if other := _OTHER_NAMES.get(option):
+                refused.discard(other)
 
-    def _body(self, prompt: Prompt) -> dict[str, object]:
+    def _body(self, prompt: Prompt, refused: Set[Option]) -> dict[str, object]:
         roles = {"user": "user", "agent": "assistant"}
         options: dict[Option, object] = {
             "stream_options": {"include_usage": True},
@@ -190,10 +230,10 @@ class OpenAiModel:
                 {"role": "system", "content": prompt.instructions},
                 *({"role": roles[turn.role], "content": turn.text} for turn in prompt.turns),
             ],
-            **{name: value for name, value in options.items() if name not in self._refused},
+            **{name: value for name, value in options.items() if name not in refused},
         }
 
-    def _refused_option(self, status: int, text: str) -> Option | None:
+    def _refused_option(self, status: int, text: str, tried: Set[Option]) -> Option | None:
         """The option without which the request may be taken.
 
         Some servers refuse `stream_options` without a word about it, so it is left out once where
@@ -202,13 +242,9 @@ class OpenAiModel:
         if status not in {httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY}:
             return None
         for option in _OPTIONS:
-            if option not in self._refused and option in text:
-                if option in {"max_tokens", "max_completion_tokens"}:
-                    self._refused.discard(
-                        "max_completion_tokens" if option == "max_tokens" else "max_tokens"
-                    )
+            if option not in tried and option in text:
                 return option
-        if "stream_options" not in self._refused and not self._takes_stream_options:
+        if "stream_options" not in tried and not self._takes_stream_options:
             return "stream_options"
         return None
 
@@ -222,6 +258,7 @@ class _Answer:
         self._finish: ModelFinish | None = None
         self._usage: Usage | None = None
         self._is_over = False
+        self._patient_until: float | None = None
 
     @property
     def has_finished(self) -> bool:
@@ -233,7 +270,7 @@ class _Answer:
         if self._is_over:
             return None
         try:
-            async with asyncio.timeout(ENVELOPE_SECONDS if self.has_finished else None):
+            async with asyncio.timeout_at(self._patient_until):
                 return await anext(events, None)
         except TimeoutError:
             return None
@@ -262,6 +299,9 @@ class _Answer:
             text += self._thoughts.take(choice.text)
             if choice.finish_reason is not None:
                 self._finish = _FINISHES.get(choice.finish_reason.lower(), "stop")
+        if self.has_finished and (text or self._patient_until is None):
+            # What only keeps the connection alive renews nothing.
+            self._patient_until = asyncio.get_running_loop().time() + ENVELOPE_SECONDS
         return [TextChunk(text) if text else _SILENT]
 
     def end(self) -> list[Chunk]:
@@ -355,11 +395,11 @@ def _error_code(text: str) -> str | None:
     if not isinstance(error, _Error):
         return None
     code = error.code or error.type
-    return None if code is None else str(code)[:64]
+    return None if code is None else code[:64]
 
 
 def _stream_failure(error: _Error | str) -> ModelFailedError:
-    code = str((error.code or error.type or "") if isinstance(error, _Error) else "").lower()
+    code = ((error.code or error.type or "") if isinstance(error, _Error) else "").lower()
     log.warning("model server failed in the stream", code=code[:64])
     if "rate_limit" in code or "thrott" in code or code == "429":
         return ModelFailedError("throttled", retryable=True)
