@@ -12,12 +12,14 @@ from commons.records.timer import TimerRecord
 from commons.schemas.event import (
     AgentFailed,
     ChannelDeletedData,
+    Event,
     MessageCreated,
     MessageCreatedData,
     Sender,
 )
 from commons.schemas.generation import GenerationRequest
 from commons.services.event_log import Draft, EventLogService
+from commons.services.generation_endings import Ending, GenerationEndingsService
 from commons.services.generations import GenerationsService
 from workers_timer.composition import build_timers
 from workers_timer.services.open_generations import WORTH_ANSWERING_MILLISECONDS
@@ -168,3 +170,20 @@ def test_a_reply_in_a_channel_that_is_gone_leaves_nothing(world: World) -> None:
     world.run()
 
     assert world.generations.list_open(CHANNEL) == []
+
+
+def test_a_reply_that_is_taken_while_it_is_ended_stays_looked_after(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.change(asked_at=epoch_milliseconds() - WORTH_ANSWERING_MILLISECONDS - 1)
+    end = GenerationEndingsService.end
+
+    def late(self: GenerationEndingsService, row: OpenGeneration, ending: Ending) -> Event:
+        world.change(status="running", fence=1, lease_until=epoch_milliseconds() + 1_000)
+        return end(self, row, ending)
+
+    monkeypatch.setattr(GenerationEndingsService, "end", late)
+    world.run()
+
+    assert world.row.status == "running"
+    assert len(world.timers()) == 1

@@ -365,7 +365,10 @@ def test_an_empty_reason_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_odd_envelope_takes_no_text_along(odd: dict[str, object]) -> None:
-    chunks = Server(stream(said("a ", **odd), said("b"), said(None, finish="stop"), DONE)).ask()
+    chunk = {"choices": [{"delta": {"content": "a "}}], **odd}
+    first = f"data: {json.dumps(chunk)}\n\n"
+
+    chunks = Server(stream(first, said("b"), said(None, finish="stop"), DONE)).ask()
 
     assert text_of(chunks) == "a b"
 

@@ -12,6 +12,7 @@ from commons.dal import (
     IRepository,
     Item,
     Key,
+    NotExists,
     Table,
     Update,
     UpdateWrite,
@@ -129,17 +130,19 @@ class ClaimsService(BaseService):
         return self.repository.update(Table.CHANNELS, key, update, condition=condition)
 
     def beat(self, claim: Claim, *, text: str, next_index: int) -> None:
-        """Renews the lease and lays down what was written so far.
+        """Renews the lease and lays down what was written so far, unless it is finished by now.
+
+        A heartbeat that storage delays may arrive after the text was finished.
 
         Raises:
-            GenerationLostError: the claim holds no more.
+            GenerationLostError: the claim holds no more, or the text is finished.
         """
         update = {
             "lease_until": self._lease_end(),
             "text": text,
             "reserved_index": next_index + INDEXES_RESERVED,
         }
-        self._change(claim, Update(set=update))
+        self._change(claim, Update(set=update), NotExists("finished"))
 
     def lay_down(
         self, claim: Claim, *, text: str, finish_reason: FinishReason, usage: Usage | None
@@ -190,11 +193,10 @@ class ClaimsService(BaseService):
         released = {"status": "queued", "lease_until": 0, "unsettled": unsettled.model_dump()}
         self._change(claim, Update(set=released, add={"failed_claims": int(failed)}))
 
-    def _change(self, claim: Claim, update: Update) -> None:
+    def _change(self, claim: Claim, update: Update, *conditions: Condition) -> None:
+        held = all_of(_held(claim.row), *conditions)
         try:
-            self.repository.update(
-                Table.CHANNELS, claim.row.key, update, condition=_held(claim.row)
-            )
+            self.repository.update(Table.CHANNELS, claim.row.key, update, condition=held)
         except ConditionFailedError:
             raise GenerationLostError from None
 

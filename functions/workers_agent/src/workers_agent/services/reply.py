@@ -20,7 +20,13 @@ from commons.services.generation_endings import (
     GenerationLostError,
 )
 from commons.services.membership import MembershipService
-from commons.services.spend import BudgetSpentError, SpendService, cost_of_lost_attempt, estimated
+from commons.services.spend import (
+    BudgetSpentError,
+    SpendService,
+    cost_of_lost_attempt,
+    estimated,
+    owed,
+)
 from workers_agent.model import ModelFailedError, Prompt
 from workers_agent.pace import Pace
 from workers_agent.services.claims import Claim, ClaimsService
@@ -109,7 +115,7 @@ class Reply:
                     text=self._row.text,
                     finish_reason=finished.finish_reason,
                     usage=finished.usage,
-                    cost=self._row.unsettled + self._cost_of_the_finished(finished.usage),
+                    cost=owed(self._row),
                 )
             )
             return
@@ -140,6 +146,17 @@ class Reply:
             input_tokens=estimate_input(prompt),
             max_tokens=prompt.max_tokens,
         )
+        reserving = asyncio.create_task(self._reserve(reservation))
+        try:
+            await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            # A call to storage cannot be stopped: what it sets aside has to be settled.
+            await reserving
+            raise
+        self._prompt = prompt
+        return prompt
+
+    async def _reserve(self, reservation: Reservation) -> None:
         await asyncio.to_thread(
             self._by.claims.reserve,
             self._claim,
@@ -148,8 +165,6 @@ class Reply:
             cost=self._unsettled,
         )
         self._hold(reservation)
-        self._prompt = prompt
-        return prompt
 
     def ended(self, failure: ModelFailedError) -> None:
         """An attempt that the provider turned away costs nothing, any other is paid."""
@@ -189,6 +204,7 @@ class Reply:
             await asyncio.wait({writing, watching}, return_when=asyncio.FIRST_COMPLETED)
             if not writing.done():
                 watching.result()
+                await self._stopped(writing)
                 return self._cancelled()
             return self._of_model(writing.result())
         except ModelFailedError as failure:
@@ -201,6 +217,17 @@ class Reply:
             writing.cancel()
             watching.cancel()
             await asyncio.gather(writing, watching, return_exceptions=True)
+
+    async def _stopped(self, writing: asyncio.Task[Written]) -> None:
+        """Waits until nothing is under way that the reply's end has to know of.
+
+        Raises:
+            UnavailableError: nobody knows whether tokens were set aside; the row does.
+        """
+        writing.cancel()
+        (outcome,) = await asyncio.gather(writing, return_exceptions=True)
+        if isinstance(outcome, UnavailableError):
+            raise outcome
 
     def _of_model(self, written: Written) -> Ending:
         return Ending(
@@ -328,12 +355,6 @@ class Reply:
         """A worker that died had asked a model, and what it had written was paid for."""
         is_settled = self._row.finished is not None or not self._claim.is_takeover
         return NO_COST if is_settled else cost_of_lost_attempt(self._row)
-
-    def _cost_of_the_finished(self, usage: Usage | None) -> Cost:
-        row = self._row
-        if usage is not None or row.reservation is None:
-            return self._counted(usage)
-        return estimated(row.reservation.input_tokens, row.text)
 
     def _measure(self) -> None:
         """Both from the moment when the question was claimed."""

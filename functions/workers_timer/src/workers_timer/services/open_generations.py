@@ -17,7 +17,7 @@ from commons.services.generation_endings import (
     GenerationLostError,
 )
 from commons.services.generations import GenerationsService
-from commons.services.spend import cost_of_lost_attempt, estimated
+from commons.services.spend import owed
 from workers_timer.queue import IAgentQueue
 
 WORTH_ANSWERING_MILLISECONDS: Final = 3_600_000
@@ -60,9 +60,9 @@ class OpenGenerationsService(BaseService):
         now = self._clock()
         is_written = row.status == "running" and row.lease_until > now
         if not is_written and now - row.asked_at > WORTH_ANSWERING_MILLISECONDS:
-            self._end(row)
-            return
-        if not is_written:
+            if self._has_ended(row):
+                return
+        elif not is_written:
             self._wake(row)
         again = TimerRecord.of_generation(row, now=now // 1_000)
         self.repository.transact([again.write()])
@@ -78,27 +78,29 @@ class OpenGenerationsService(BaseService):
         )
         log.info("worker woken", question_seq=row.question_seq, status=row.status)
 
-    def _end(self, row: OpenGeneration) -> None:
+    def _has_ended(self, row: OpenGeneration) -> bool:
+        """Ends it; False where somebody holds it by now, who may die with it."""
         try:
             event = self._endings.end(row, _ending(row))
         except GenerationLostError:
             log.info("reply was taken or ended meanwhile", question_seq=row.question_seq)
+            return False
         except ChannelNotFoundError:
             self._endings.forget(row, _ending(row).cost)
         else:
             metrics.add_metric(name="AgentFailed", unit="Count", value=1)
             log.warning("reply ended by the timer", event_seq=event.seq)
+        return True
 
 
 def _ending(row: OpenGeneration) -> Ending:
     """What was finished is appended; what was not has timed out."""
-    if row.finished is None:
-        cost = row.unsettled + cost_of_lost_attempt(row)
-        return Ending(text=row.text, failure="timeout", cost=cost)
-    usage = row.finished.usage
-    if usage is not None:
-        cost = row.unsettled + estimated(usage.input_tokens, "")
-        cost = cost.model_copy(update={"output_tokens": cost.output_tokens + usage.output_tokens})
-    else:
-        cost = row.unsettled + cost_of_lost_attempt(row)
-    return Ending(text=row.text, finish_reason=row.finished.finish_reason, usage=usage, cost=cost)
+    finished = row.finished
+    if finished is None:
+        return Ending(text=row.text, failure="timeout", cost=owed(row))
+    return Ending(
+        text=row.text,
+        finish_reason=finished.finish_reason,
+        usage=finished.usage,
+        cost=owed(row),
+    )

@@ -40,6 +40,7 @@ from commons.services.generation_endings import (
     GenerationLostError,
 )
 from commons.services.membership import MembershipService
+from commons.services.spend import owed
 
 CLOSING_SECONDS: Final = 1.5
 """A cancel ends queued replies itself: within 2 s they are in the log. What it does not come to by
@@ -288,7 +289,8 @@ class GenerationsService(BaseService):
         """Ends a cancelled reply that no worker has taken; a worker's it sees itself."""
         if row.status != "queued":
             return
-        cancelled = Ending(text=row.text, finish_reason="cancelled", cost=row.unsettled)
+        usage = row.finished.usage if row.finished is not None else None
+        cancelled = Ending(text=row.text, finish_reason="cancelled", usage=usage, cost=owed(row))
         try:
             self._endings.end(row, cancelled)
         except (GenerationLostError, ChannelNotFoundError):

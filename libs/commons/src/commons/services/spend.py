@@ -47,6 +47,23 @@ def cost_of_lost_attempt(row: OpenGeneration) -> Cost:
     return estimated(row.reservation.input_tokens, row.text)
 
 
+def owed(row: OpenGeneration) -> Cost:
+    """What a reply that nobody writes has cost beyond what is settled.
+
+    Whoever gave it back says so in the row; whoever died with it could not.
+    """
+    if row.finished is None:
+        lost = cost_of_lost_attempt(row) if row.status == "running" else NO_COST
+        return row.unsettled + lost
+    usage = row.finished.usage
+    if usage is not None:
+        return row.unsettled + Cost(
+            requests=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens
+        )
+    input_tokens = row.reservation.input_tokens if row.reservation is not None else 0
+    return row.unsettled + estimated(input_tokens, row.text)
+
+
 class BudgetSpentError(Exception):
     """What an attempt may cost does not fit into the day."""
 
@@ -103,7 +120,7 @@ class SpendService(BaseService):
             writes += self.settling(channel_id, old, cost)
             old, cost = None, NO_COST
         else:
-            writes += _counting(channel_id, new, cost)
+            writes += _counting(channel_id, old or new, cost)
         change = new.tokens + cost.tokens - (0 if old is None else old.tokens)
         for scope, key in _budgets(channel_id, new):
             limit = self._limits[scope]
