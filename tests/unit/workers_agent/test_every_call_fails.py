@@ -12,9 +12,11 @@ from commons.dynamodb.exceptions import (
     StorageUnreachableError,
 )
 from workers_agent.composition import build_batch_service
+from workers_agent.model import ModelFailedError
 from workers_agent.settings import AgentWorkerSettings
 
-from .conftest import FAST, Room, ScriptedModel, delivery, says
+from .conftest import FAST, Room, ScriptedModel, delivery, fails, says
+from .test_spend import COSTS_TEN
 
 MOST_CALLS = 40
 """More than a short reply makes."""
@@ -67,3 +69,32 @@ def test_one_end_whichever_call_of_storage_fails(
         assert len(model.prompts) <= 2
 
     assert 10 <= failures < MOST_CALLS - 1
+
+
+def test_no_attempt_is_counted_twice_whichever_answer_of_storage_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers_agent.services.reply.FIRST_PAUSE_SECONDS", 0.0)
+    broken = fails(ModelFailedError("model_error", retryable=True), after=["w " * 30])
+    failures = 0
+    for at_call in range(1, MOST_CALLS):
+        storage = InMemoryRepository()
+        room = Room(storage)
+        seq = room.say("Hello")
+        failing = FailingRepository(storage)
+        room.repository = failing  # type: ignore[assignment]  # what the worker calls
+        model = ScriptedModel(broken, says("Hi.", finish=COSTS_TEN))
+        worker = room.worker(model, pace=replace(IMPATIENT, look=10.0))
+        failing.arm(Failure(at_call, StorageUnreachableError, committed=True))
+
+        worker.answer([delivery(seq)])
+        failures += failing.has_failed
+        worker.answer([delivery(seq)])
+
+        room.repository = storage
+        room.close()
+        assert len(room.replies()) == 1
+        assert room.usage().requests == len(model.prompts), f"call {at_call}: {failing.calls}"
+        assert room.set_aside() == room.usage().tokens
+
+    assert 8 <= failures < MOST_CALLS - 1

@@ -179,6 +179,18 @@ class ClaimsService(BaseService):
             is_lost, *_ = (reason.condition_failed for reason in error.reasons)
             raise GenerationLostError if is_lost else BudgetSpentError from None
 
+    def current(self, claim: Claim) -> OpenGeneration:
+        """The row as it is, consistently read.
+
+        Raises:
+            GenerationLostError: the claim holds no more.
+        """
+        item = self.repository.find(Table.CHANNELS, claim.row.key, consistent=True)
+        row = None if item is None else OpenGeneration.model_validate(item)
+        if row is None or (row.fence, row.status) != (claim.row.fence, "running"):
+            raise GenerationLostError
+        return row
+
     def release(self, claim: Claim, *, unsettled: Cost, failed: bool) -> None:
         """Lets another worker claim the reply at once; what was paid stays to be settled.
 

@@ -11,6 +11,7 @@ from commons.dynamodb.exceptions import StorageUnavailableError
 from commons.errors import ChannelNotFoundError, UnavailableError
 from commons.observability import log, metrics
 from commons.records.channel import ChannelRecord
+from commons.records.generation import OpenGeneration
 from commons.records.spend import NO_COST, Cost, Reservation
 from commons.schemas.event import FailureReason, Usage
 from commons.services.event_log import EventLogService
@@ -146,6 +147,9 @@ class Reply:
             input_tokens=estimate_input(prompt),
             max_tokens=prompt.max_tokens,
         )
+        if self._reservation is not None:
+            attempt = self._reservation.attempt + 1
+            reservation = reservation.model_copy(update={"attempt": attempt})
         reserving = asyncio.create_task(self._reserve(reservation))
         try:
             await asyncio.shield(reserving)
@@ -329,12 +333,22 @@ class Reply:
     async def _give_back(self, *, failed: bool) -> None:
         with suppress(GenerationLostError):
             try:
+                row = await asyncio.to_thread(self._by.claims.current, self._claim)
                 await asyncio.to_thread(
-                    self._by.claims.release, self._claim, unsettled=self._cost(), failed=failed
+                    self._by.claims.release,
+                    self._claim,
+                    unsettled=self._cost_beside(row),
+                    failed=failed,
                 )
             except StorageUnavailableError as error:
                 # The lease runs out by itself.
                 log.warning("claim not given back", error=type(error).__name__)
+
+    def _cost_beside(self, row: OpenGeneration) -> Cost:
+        """Of attempts that the row does not say itself: a write whose answer was lost may stand."""
+        if row.finished is not None:
+            return self._unsettled
+        return self._cost() if row.reservation == self._reservation else NO_COST
 
     def _cost(self) -> Cost:
         """Of all attempts that are not settled, the one that runs included."""

@@ -34,6 +34,7 @@ class Reservation(StoredModel):
         day: the UTC day that they count for, `YYYY-MM-DD`.
         input_tokens: of the prompt, estimated.
         tokens: of the prompt and the longest answer.
+        attempt: counts a reply's, so that no two of its reservations are equal.
     """
 
     day: str
@@ -41,6 +42,7 @@ class Reservation(StoredModel):
     model_id: str
     input_tokens: int
     tokens: int
+    attempt: int = 1
 
 
 class Budget(StoredModel):
