@@ -45,6 +45,9 @@ class Terminal:
         while not met():
             await self.pilot.pause(0.01)
 
+    async def until_on_screen(self, text: str) -> None:
+        await self.until(lambda: text in self.screen())
+
     async def until_shown(self, count: int) -> None:
         await self.until(lambda: len(self.texts()) == count)
 
@@ -77,8 +80,8 @@ async def test_history_and_what_comes_then_are_shown(
         chat.append(text="second", sender=BOB)
         await played.until(lambda: played.texts() == ["first", "second"])
 
-        assert played.said("#title") == "# room"
-        assert "bob" in played.screen()
+        await played.until(lambda: played.said("#title") == "# room")
+        await played.until_on_screen("bob")
 
 
 async def test_older_messages_come_by_scrolling_up_and_the_view_stays(
@@ -143,8 +146,8 @@ async def test_a_reply_grows_and_its_final_event_takes_its_place(
         chat.reply("Good **day**, Sir", 1)
         await played.until(lambda: not played.app.query(ReplyView))
 
-        assert "Good day, Sir" in played.screen()
-        assert played.said("#hint") == ""
+        await played.until_on_screen("Good day, Sir")
+        await played.until(lambda: played.said("#hint") == "")
 
 
 async def test_a_failed_reply_says_why(chat: FakeChat, new_session: NewSession) -> None:
