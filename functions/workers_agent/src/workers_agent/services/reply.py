@@ -11,7 +11,6 @@ from commons.dynamodb.exceptions import StorageUnavailableError
 from commons.errors import ChannelNotFoundError, UnavailableError
 from commons.observability import log, metrics
 from commons.records.channel import ChannelRecord
-from commons.records.generation import OpenGeneration
 from commons.records.spend import NO_COST, Cost, Reservation
 from commons.schemas.event import FailureReason, Usage
 from commons.services.event_log import EventLogService
@@ -333,19 +332,21 @@ class Reply:
     async def _give_back(self, *, failed: bool) -> None:
         with suppress(GenerationLostError):
             try:
-                row = await asyncio.to_thread(self._by.claims.current, self._claim)
+                unsettled = await self._cost_to_settle()
                 await asyncio.to_thread(
-                    self._by.claims.release,
-                    self._claim,
-                    unsettled=self._cost_beside(row),
-                    failed=failed,
+                    self._by.claims.release, self._claim, unsettled=unsettled, failed=failed
                 )
             except StorageUnavailableError as error:
                 # The lease runs out by itself.
                 log.warning("claim not given back", error=type(error).__name__)
 
-    def _cost_beside(self, row: OpenGeneration) -> Cost:
+    async def _cost_to_settle(self) -> Cost:
         """Of attempts that the row does not say itself: a write whose answer was lost may stand."""
+        try:
+            row = await asyncio.to_thread(self._by.claims.current, self._claim)
+        except StorageUnavailableError:
+            # Giving back must not depend on a read: too much is counted rather than too little.
+            return self._cost()
         if row.finished is not None:
             return self._unsettled
         return self._cost() if row.reservation == self._reservation else NO_COST
