@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from botocore.eventstream import ChecksumMismatch
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from workers_agent.model import Chunk, EndChunk, ModelFailedError, Prompt, TextChunk, Turn
@@ -19,7 +20,10 @@ class Events:
         self._events = events
 
     def __iter__(self) -> Iterator[object]:
-        return iter(self._events)
+        for event in self._events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
 
     def close(self) -> None:
         pass
@@ -152,3 +156,16 @@ def test_a_stream_without_a_reason_broke_off() -> None:
         ask(Client(*SAYS_HI[:2]))
 
     assert (raised.value.retryable, raised.value.refused) == (True, False)
+
+
+def test_a_stream_that_turns_to_garbage_is_asked_again() -> None:
+    with pytest.raises(ModelFailedError) as raised:
+        ask(Client(*SAYS_HI[:2], ChecksumMismatch(1, 2)))
+
+    assert (raised.value.retryable, raised.value.refused) == (True, False)
+
+
+def test_garbage_after_the_end_throws_no_answer_away() -> None:
+    end = ask(Client(*SAYS_HI[:-1], ChecksumMismatch(1, 2)))[-1]
+
+    assert end == EndChunk("stop")

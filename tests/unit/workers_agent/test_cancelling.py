@@ -10,6 +10,8 @@ import pytest
 from commons import keys
 from commons.dal import PutWrite, Table, Write
 from commons.errors import ChannelNotFoundError, InvalidRequestError
+from commons.schemas.caller import Caller
+from commons.schemas.message import PostMessage
 
 from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, hangs, redact, says
 
@@ -154,6 +156,20 @@ def test_cancelling_a_message_of_the_agent_leaves_nothing(room: Room) -> None:
 
     assert room.generations.list_open(CHANNEL) == []
     assert len(room.replies()) == 1
+
+
+@pytest.mark.parametrize("why", ["off", "deleted"])
+def test_cancelling_what_nobody_is_going_to_answer_leaves_nothing(room: Room, why: str) -> None:
+    caller = Caller(user_id="alice", name=None, expires_at=0)
+    seq = room.messages.post(CHANNEL, caller, PostMessage(text="Hello")).event.seq
+    if why == "off":
+        room.configure(mode="off")
+    else:
+        redact(room, seq)
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    assert len(room.events()) == 1
 
 
 def test_a_question_deleted_before_its_turn_is_not_put_to_the_model(room: Room) -> None:

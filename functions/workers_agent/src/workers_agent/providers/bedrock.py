@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore.config import Config
+from botocore.eventstream import ParserError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -117,7 +118,7 @@ class BedrockModel:
                     yield answer.take(event)
             finally:
                 events.close()
-        except (ClientError, BotoCoreError, BrokenStreamError) as error:
+        except (ClientError, BotoCoreError, BrokenStreamError, ParserError) as error:
             if not answer.has_finished:
                 raise _failure(error) from error
             log.info("stream broke off after its end", error=type(error).__name__)
@@ -229,7 +230,9 @@ def _can_cache(model_id: str) -> bool:
     return any(family in model_id for family in CACHING_MODELS)
 
 
-def _failure(error: ClientError | BotoCoreError | BrokenStreamError) -> ModelFailedError:
+def _failure(
+    error: ClientError | BotoCoreError | BrokenStreamError | ParserError,
+) -> ModelFailedError:
     if isinstance(error, ClientError):
         return _client_failure(error)
     log.warning("model not reached", error=type(error).__name__)
@@ -238,7 +241,7 @@ def _failure(error: ClientError | BotoCoreError | BrokenStreamError) -> ModelFai
             return ModelFailedError("model_error", retryable=True, refused=True)
         case ReadTimeoutError() | StalledStreamError():
             return ModelFailedError("timeout", retryable=True)
-        case HTTPClientError() | BrokenStreamError():
+        case HTTPClientError() | BrokenStreamError() | ParserError():
             return ModelFailedError("model_error", retryable=True)
         case _:
             # Such as missing credentials: before anything was sent.

@@ -150,7 +150,7 @@ class GenerationsService(BaseService):
             ChannelNotFoundError: no such channel, or the user is no member of it.
             InvalidRequestError: `reply_to` is no message of the channel.
         """
-        self._membership.open_channel(channel_id, user_id)
+        channel = self._membership.open_channel(channel_id, user_id).channel
         if reply_to is None:
             head = self._event_log.head(channel_id)
             self._cancel_through(channel_id, head)
@@ -161,6 +161,9 @@ class GenerationsService(BaseService):
         except MessageNotFoundError:
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
         if self.cancel_replies_to(channel_id, reply_to) or question.sender.kind != "user":
+            return
+        if channel.agent.mode == "off" or question.data.redacted:
+            # Nobody is going to reply.
             return
         if self.find_last_ended(channel_id, reply_to) is None:
             self._cancel_before_dispatch(question)
