@@ -7,7 +7,7 @@ from tests.doubles.repository import InMemoryRepository
 from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import Item, Table, Update
-from commons.records.generation import OpenGeneration
+from commons.records.generation import WORTH_ANSWERING_MILLISECONDS, OpenGeneration
 from commons.records.timer import TimerRecord
 from commons.schemas.event import (
     AgentFailed,
@@ -22,7 +22,6 @@ from commons.services.event_log import Draft, EventLogService
 from commons.services.generation_endings import Ending, GenerationEndingsService
 from commons.services.generations import GenerationsService
 from workers_timer.composition import build_timers
-from workers_timer.services.open_generations import WORTH_ANSWERING_MILLISECONDS
 from workers_timer.services.timers import TimersService
 from workers_timer.settings import TimerSettings
 

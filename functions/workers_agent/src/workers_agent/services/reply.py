@@ -11,6 +11,7 @@ from commons.dynamodb.exceptions import StorageUnavailableError
 from commons.errors import ChannelNotFoundError, UnavailableError
 from commons.observability import log, metrics
 from commons.records.channel import ChannelRecord
+from commons.records.generation import WORTH_ANSWERING_MILLISECONDS
 from commons.records.spend import NO_COST, Cost, Reservation
 from commons.schemas.event import FailureReason, Usage
 from commons.services.event_log import EventLogService
@@ -40,9 +41,6 @@ from workers_agent.services.writing import AnswerWriter, Written
 
 MAX_FAILED_CLAIMS: Final = 3
 """A reply that so many workers died with, or met an error of ours with, is closed as failed."""
-
-WORTH_ANSWERING_MILLISECONDS: Final = 3_600_000
-"""Nobody waits for an answer to a question an hour old."""
 
 FIRST_PAUSE_SECONDS: Final = 0.25
 

@@ -1,13 +1,13 @@
 """Looks after replies that nobody writes."""
 
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from commons.clock import epoch_milliseconds
 from commons.dal import IRepository
 from commons.errors import ChannelNotFoundError
 from commons.observability import log, metrics
-from commons.records.generation import OpenGeneration
+from commons.records.generation import WORTH_ANSWERING_MILLISECONDS, OpenGeneration
 from commons.records.timer import TimerKind, TimerRecord
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
@@ -19,9 +19,6 @@ from commons.services.generation_endings import (
 from commons.services.generations import GenerationsService
 from commons.services.spend import owed
 from workers_timer.queue import IAgentQueue
-
-WORTH_ANSWERING_MILLISECONDS: Final = 3_600_000
-"""Nobody waits for an answer to a question an hour old; the worker says the same."""
 
 
 class OpenGenerationsService(BaseService):

@@ -4,13 +4,16 @@ A reply is one row at a time: open under `open#C` from the moment it is asked fo
 `channel#C` from the event on that ended it (docs/adr/0027).
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from commons import keys
 from commons.dal.interface import Key
 from commons.records.base import StoredModel
 from commons.records.spend import NO_COST, Cost, Reservation
 from commons.schemas.event import FinishReason, Usage
+
+WORTH_ANSWERING_MILLISECONDS: Final = 3_600_000
+"""Nobody waits for an answer to a question an hour old."""
 
 type OpenStatus = Literal["queued", "running", "waiting"]
 
