@@ -174,3 +174,18 @@ def test_what_a_refusal_shows_is_a_copy(storage: IRepository) -> None:
     raised.value.item["tags"] = []
 
     assert storage.get(Table.CHANNELS, KEY) == {**KEY, "tags": ["a"]}
+
+
+def test_a_combination_of_one_condition_is_that_condition(storage: IRepository) -> None:
+    item: Item = {"pk": "channel#one", "sk": "meta", "fence": 1, "status": "running"}
+    storage.put(Table.CHANNELS, item)
+    both = all_of(Compare("fence", "=", 1), Compare("status", "=", "running"))
+
+    storage.update(
+        Table.CHANNELS,
+        {"pk": "channel#one", "sk": "meta"},
+        Update(set={"text": "x"}),
+        condition=all_of(any_of(both)),
+    )
+
+    assert storage.get(Table.CHANNELS, {"pk": "channel#one", "sk": "meta"})["text"] == "x"

@@ -53,7 +53,9 @@ class Expressions:
     def _joined(self, operator: str, conditions: tuple[Condition, ...]) -> str:
         if not conditions:
             raise ValueError("a combination of no conditions means nothing")
-        return f"({operator.join(self.condition(condition) for condition in conditions)})"
+        parts = [self.condition(condition) for condition in conditions]
+        # DynamoDB refuses parentheses around parentheses.
+        return parts[0] if len(parts) == 1 else f"({operator.join(parts)})"
 
     def unless_put(self, write_id: str, condition: Condition | None) -> str:
         """The condition, and that this put has not been made."""
