@@ -49,6 +49,7 @@ def everything(user: Client, channel: str) -> dict[str, int]:
         "get": ("GET", at, None),
         "post": ("POST", f"{at}/messages", message),
         "post with an id": ("POST", f"{at}/messages", {**message, "clientMessageId": "new"}),
+        "reply to nothing": ("POST", f"{at}/messages", {**message, "replyTo": 99}),
         "replay": ("POST", f"{at}/messages", {"text": "first", "clientMessageId": "m1"}),
         "edit": ("PATCH", f"{at}/messages/1", message),
         "delete a message": ("DELETE", f"{at}/messages/1", None),

@@ -67,7 +67,7 @@ class MessagesService(BaseService):
 
         def prepare() -> Draft:
             self._membership.require_member(channel_id, caller.user_id)
-            self._require_message(channel_id, message.reply_to)
+            self._require_message(channel_id, caller, message.reply_to)
             return Draft(
                 sender=caller.as_sender(),
                 client_message_id=message.client_message_id,
@@ -93,12 +93,14 @@ class MessagesService(BaseService):
         metrics.add_metric(name="MessageAppended", unit="Count", value=1)
         return Posted(own(event), duplicate=False)
 
-    def _require_message(self, channel_id: str, seq: int | None) -> None:
+    def _require_message(self, channel_id: str, caller: Caller, seq: int | None) -> None:
         if seq is None:
             return
         try:
             self._event_log.get_message(channel_id, seq)
         except MessageNotFoundError:
+            # Of a channel that is closed and not cleared yet not even this is said.
+            self._membership.open_channel(channel_id, caller.user_id)
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
 
     def _marker(
