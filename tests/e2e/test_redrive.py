@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 import pytest
 from tests.e2e.clients import Json, RestClient, Socket
 
+from commons.dal import DynamoDBRepository, Table
+from commons.services.generations import GenerationsService
 from devstack.config import STAGE
 from devstack.errors import DevstackError
 from devstack.local_stack import LocalStack
@@ -59,9 +61,17 @@ def wait_for_reply(socket: Socket, channel: str) -> None:
 
 
 def test_dead_letters_of_the_agent_are_answered_after_all(
-    alice: RestClient, connect: Connect, queues: Redriver, put: Callable[[str, Json], None]
+    alice: RestClient,
+    connect: Connect,
+    queues: Redriver,
+    put: Callable[[str, Json], None],
+    local_stack: LocalStack,
 ) -> None:
     channel = unanswered_question(alice)
+    # As the dispatcher had opened it when its message came to the queue.
+    tables = {table: f"chat-{STAGE}-{table}" for table in Table}
+    repository = DynamoDBRepository(tables, client=local_stack.clients.dynamodb())
+    GenerationsService(repository).ask(channel, 1, "alice", correlation_id=None)
     put("agent-dead-letters", {"channelId": channel, "questionSeq": 1, "generation": 1})
     with connect(alice, channels=[channel]) as socket:
         assert queues.redrive("agent-dead-letters") == Redriven(done=1, left=0)
