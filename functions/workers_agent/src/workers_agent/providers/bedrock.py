@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import boto3
@@ -30,43 +31,27 @@ from workers_agent.model import (
     Prompt,
     SilentChunk,
     TextChunk,
+    ToolCallChunk,
 )
+from workers_agent.providers.bedrock_request import request_of
 from workers_agent.settings import AgentWorkerSettings
 
 if TYPE_CHECKING:
     from botocore.eventstream import EventStream
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
-    from mypy_boto3_bedrock_runtime.type_defs import (
-        ContentBlockUnionTypeDef,
-        ConverseStreamOutputTypeDef,
-        ConverseStreamRequestTypeDef,
-        MessageUnionTypeDef,
-        SystemContentBlockTypeDef,
-    )
+    from mypy_boto3_bedrock_runtime.type_defs import ConverseStreamOutputTypeDef
 
 CONNECT_SECONDS: Final = 5.0
 
-CACHING_MODELS: Final = (
-    "amazon.nova",
-    "anthropic.claude-3-5-haiku",
-    "anthropic.claude-3-7",
-    "anthropic.claude-haiku-4",
-    "anthropic.claude-opus-4",
-    "anthropic.claude-sonnet-4",
-)
-"""Models that take cache points; others refuse the whole request (Bedrock user guide, "Prompt
-caching for faster model inference")."""
-
 _SILENT: Final = SilentChunk()
-_CACHED_TURNS: Final = 2
-"""The end of the last question, which is read, and of this one, which is written."""
-
 _FINISHES: Final[Mapping[str, ModelFinish]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "guardrail_intervened": "filtered",
     "content_filtered": "filtered",
 }
+_MALFORMED: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
+"""Ends of an answer that cannot be used; asked again, the model may do better."""
 
 _THROTTLED: Final = frozenset(
     {"ThrottlingException", "TooManyRequestsException", "ServiceQuotaExceededException"}
@@ -122,10 +107,11 @@ class BedrockModel:
             if not answer.has_finished:
                 raise _failure(error) from error
             log.info("stream broke off after its end", error=type(error).__name__)
-        yield answer.end()
+        for chunk in answer.end():
+            yield chunk
 
     async def _ask(self, prompt: Prompt) -> "EventStream[ConverseStreamOutputTypeDef]":
-        request = _request(prompt)
+        request = request_of(prompt)
         asking = asyncio.ensure_future(
             asyncio.to_thread(lambda: self._client.converse_stream(**request)["stream"])
         )
@@ -142,13 +128,23 @@ def _hang_up(asking: "asyncio.Future[EventStream[ConverseStreamOutputTypeDef]]")
         asking.result().close()
 
 
+@dataclass(slots=True)
+class _ToolUse:
+    """A call as it comes."""
+
+    call_id: str
+    name: str
+    arguments: str = ""
+
+
 class _Answer:
-    """One answer as it comes: the reason of its end, and the figures after that."""
+    """One answer as it comes: its calls, the reason of its end, and the figures after that."""
 
     def __init__(self, model_id: str) -> None:
         self._model_id = model_id
         self._finish: ModelFinish | None = None
         self._usage: Usage | None = None
+        self._calls: dict[int, _ToolUse] = {}
 
     @property
     def has_finished(self) -> bool:
@@ -168,7 +164,14 @@ class _Answer:
             return None
 
     def take(self, event: "ConverseStreamOutputTypeDef") -> Chunk:
+        """What one event says.
+
+        Raises:
+            ModelFailedError: the answer cannot be used.
+        """
         if stop := event.get("messageStop"):
+            if stop["stopReason"] in _MALFORMED:
+                raise ModelFailedError("model_error", retryable=True)
             self._finish = _FINISHES.get(stop["stopReason"], "stop")
         if metadata := event.get("metadata"):
             usage = metadata["usage"]
@@ -180,54 +183,34 @@ class _Answer:
                 + usage.get("cacheWriteInputTokens", 0),
                 output_tokens=usage["outputTokens"],
             )
+        if opening := event.get("contentBlockStart"):
+            if tool := opening["start"].get("toolUse"):
+                begun = _ToolUse(tool["toolUseId"], tool["name"])
+                self._calls[opening["contentBlockIndex"]] = begun
+            return _SILENT
         if block := event.get("contentBlockDelta"):
+            piece = block["delta"].get("toolUse")
+            call = self._calls.get(block["contentBlockIndex"])
+            if piece is not None and call is not None:
+                call.arguments += piece["input"]
             text = block["delta"].get("text")
             return TextChunk(text) if text else _SILENT
         return _SILENT
 
-    def end(self) -> EndChunk:
-        """The last chunk.
+    def end(self) -> list[Chunk]:
+        """The last chunks; calls of an answer that was cut short are none.
 
         Raises:
             ModelFailedError: the stream broke off.
         """
         if self._finish is None:
             raise ModelFailedError("model_error", retryable=True)
-        return EndChunk(self._finish, self._usage)
-
-
-def _request(prompt: Prompt) -> "ConverseStreamRequestTypeDef":
-    caches = _can_cache(prompt.model_id)
-    system: list[SystemContentBlockTypeDef] = [{"text": prompt.instructions}]
-    if caches:
-        system.append({"cachePoint": {"type": "default"}})
-    questions = [at for at, turn in enumerate(prompt.turns) if turn.role == "user"]
-    cached = questions[-_CACHED_TURNS:] if caches else []
-    messages: list[MessageUnionTypeDef] = []
-    for position, turn in enumerate(prompt.turns):
-        content: list[ContentBlockUnionTypeDef] = [{"text": turn.text}]
-        if position in cached:
-            content.append({"cachePoint": {"type": "default"}})
-        messages.append(
-            {"role": "user" if turn.role == "user" else "assistant", "content": content}
-        )
-    request: ConverseStreamRequestTypeDef = {
-        "modelId": prompt.model_id,
-        "system": system,
-        "messages": messages,
-        "inferenceConfig": {"maxTokens": prompt.max_tokens},
-    }
-    if prompt.temperature is not None:
-        request["inferenceConfig"] = {
-            "maxTokens": prompt.max_tokens,
-            "temperature": prompt.temperature,
-        }
-    return request
-
-
-def _can_cache(model_id: str) -> bool:
-    """Of a model or of a cross-region profile of it (`eu.` …)."""
-    return any(family in model_id for family in CACHING_MODELS)
+        if self._finish != "stop" or not self._calls:
+            return [EndChunk(self._finish, self._usage)]
+        calls = [
+            ToolCallChunk(call.call_id, call.name, call.arguments) for call in self._calls.values()
+        ]
+        return [*calls, EndChunk("tool_calls", self._usage)]
 
 
 def _failure(

@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's Chat Completions, streaming (docs/adr/0025)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -11,12 +11,10 @@ from pydantic import (
     BeforeValidator,
     Field,
     ValidationError,
-    ValidatorFunctionWrapHandler,
     WrapValidator,
 )
 
 from commons.observability import log
-from commons.records.base import StoredModel
 from commons.schemas.event import FailureReason, Usage
 from commons.secrets import stored_secret
 from workers_agent.model import (
@@ -27,8 +25,11 @@ from workers_agent.model import (
     ModelFinish,
     Prompt,
     SilentChunk,
+    Step,
     TextChunk,
 )
+from workers_agent.providers.lenient import Wire, readable, word
+from workers_agent.providers.openai_calls import CallPiece, StreamedCalls
 from workers_agent.providers.thoughts import ThoughtFilter
 from workers_agent.settings import AgentWorkerSettings
 
@@ -46,13 +47,25 @@ _FINISHES: Final[Mapping[str, ModelFinish]] = {
 }
 """By the reason in lower case. Any other word is a `stop`: servers spell it end_turn, eos, STOP."""
 
-type Option = Literal["stream_options", "max_tokens", "max_completion_tokens", "temperature"]
+type Option = Literal[
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "tool_choice",
+    "tools",
+]
 _OPTIONS: Final[tuple[Option, ...]] = (
     "stream_options",
     "max_completion_tokens",
     "max_tokens",
     "temperature",
+    "tool_choice",
+    "tools",
 )
+_OF_ONE_REQUEST: Final[frozenset[Option]] = frozenset({"tool_choice", "tools"})
+"""What one model or one schema is refused for, others are not."""
+
 _OTHER_NAMES: Final[Mapping[Option, Option]] = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
@@ -60,39 +73,23 @@ _OTHER_NAMES: Final[Mapping[Option, Option]] = {
 """One of the two is always sent."""
 
 
-def _readable(value: object, read: ValidatorFunctionWrapHandler) -> object:
-    """None for what cannot be read: the text in the same chunk is paid for."""
-    try:
-        return read(value)
-    except ValidationError:
-        return None
-
-
-def _word(value: object) -> str | None:
-    """None also for "" and false, by which some servers say that there is nothing to say."""
-    return str(value) if value else None
-
-
 def _named(value: object) -> object:
-    return value if value and isinstance(value, dict) else _word(value)
+    return value if value and isinstance(value, dict) else word(value)
 
 
 _MAX_FIGURE: Final = 1_000_000_000
 
-type _Figure = Annotated[Annotated[int, Field(le=_MAX_FIGURE)] | None, WrapValidator(_readable)]
+type _Figure = Annotated[Annotated[int, Field(le=_MAX_FIGURE)] | None, WrapValidator(readable)]
 
 
-class _Wire(StoredModel):
-    """Read as leniently as a stored row: what is not known is ignored."""
-
-
-class _Part(_Wire):
+class _Part(Wire):
     type: str = "text"
     text: str | None = None
 
 
-class _Delta(_Wire):
+class _Delta(Wire):
     content: str | list[_Part] | None = None
+    tool_calls: Annotated[list[CallPiece] | None, WrapValidator(readable)] = None
 
     @property
     def text(self) -> str:
@@ -101,32 +98,31 @@ class _Delta(_Wire):
         return self.content or ""
 
 
-class _Choice(_Wire):
+class _Choice(Wire):
     """`message` instead of `delta`: of a server that does not stream."""
 
     delta: _Delta | None = None
     message: _Delta | None = None
-    finish_reason: Annotated[str | None, BeforeValidator(_word)] = None
+    finish_reason: Annotated[str | None, BeforeValidator(word)] = None
 
     @property
-    def text(self) -> str:
-        said = self.delta or self.message
-        return "" if said is None else said.text
+    def said(self) -> _Delta:
+        return self.delta or self.message or _Delta()
 
 
-class _Figures(_Wire):
+class _Figures(Wire):
     prompt_tokens: _Figure = None
     completion_tokens: _Figure = None
 
 
-class _Error(_Wire):
-    type: Annotated[str | None, BeforeValidator(_word)] = None
-    code: Annotated[str | None, BeforeValidator(_word)] = None
+class _Error(Wire):
+    type: Annotated[str | None, BeforeValidator(word)] = None
+    code: Annotated[str | None, BeforeValidator(word)] = None
 
 
-class _Completion(_Wire):
+class _Completion(Wire):
     choices: list[_Choice] | None = None
-    usage: Annotated[_Figures | None, WrapValidator(_readable)] = None
+    usage: Annotated[_Figures | None, WrapValidator(readable)] = None
     error: Annotated[_Error | str | None, BeforeValidator(_named)] = None
 
 
@@ -200,7 +196,7 @@ class OpenAiModel:
             async with self._client.stream("POST", self._url, json=body) as response:
                 if response.is_success:
                     # Only now: what did not help is sent again next time.
-                    self._refused = refused
+                    self._refused = refused - _OF_ONE_REQUEST
                     self._takes_stream_options = "stream_options" not in refused
                     yield response
                     return
@@ -215,7 +211,6 @@ class OpenAiModel:
                 refused.discard(other)
 
     def _body(self, prompt: Prompt, refused: Set[Option]) -> dict[str, object]:
-        roles = {"user": "user", "agent": "assistant"}
         options: dict[Option, object] = {
             "stream_options": {"include_usage": True},
             "max_tokens": prompt.max_tokens,
@@ -223,13 +218,14 @@ class OpenAiModel:
         }
         if prompt.temperature is not None:
             options["temperature"] = prompt.temperature
+        if prompt.tools:
+            options["tools"] = _tools(prompt)
+            if not prompt.may_call:
+                options["tool_choice"] = "none"
         return {
             "model": prompt.model_id,
             "stream": True,
-            "messages": [
-                {"role": "system", "content": prompt.instructions},
-                *({"role": roles[turn.role], "content": turn.text} for turn in prompt.turns),
-            ],
+            "messages": _messages(prompt),
             **{name: value for name, value in options.items() if name not in refused},
         }
 
@@ -249,12 +245,53 @@ class OpenAiModel:
         return None
 
 
+def _messages(prompt: Prompt) -> list[dict[str, object]]:
+    roles = {"user": "user", "agent": "assistant"}
+    messages: list[dict[str, object]] = [{"role": "system", "content": prompt.instructions}]
+    messages += ({"role": roles[turn.role], "content": turn.text} for turn in prompt.turns)
+    for step in prompt.steps:
+        messages += _step(step)
+    return messages
+
+
+def _step(step: Step) -> Iterator[dict[str, object]]:
+    """What was asked for, and each answer in a message of its own."""
+    calls = [
+        {
+            "id": call.call_id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in step.calls
+    ]
+    yield {"role": "assistant", "content": step.text or None, "tool_calls": calls}
+    for call in step.calls:
+        # The protocol has no word for a call that failed.
+        result = f"Error: {call.result}" if call.is_error else call.result
+        yield {"role": "tool", "tool_call_id": call.call_id, "content": result}
+
+
+def _tools(prompt: Prompt) -> list[dict[str, object]]:
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.input_schema,
+            },
+        }
+        for tool in prompt.tools
+    ]
+
+
 class _Answer:
-    """One answer as it comes: what is said, the reason of its end, the last figures."""
+    """One answer as it comes: what is said and called, the reason of its end, the last figures."""
 
     def __init__(self, model_id: str) -> None:
         self._model_id = model_id
         self._thoughts = ThoughtFilter()
+        self._calls = StreamedCalls()
         self._finish: ModelFinish | None = None
         self._usage: Usage | None = None
         self._is_over = False
@@ -296,7 +333,8 @@ class _Answer:
             self._count(completion.usage)
         text = ""
         for choice in completion.choices or ():
-            text += self._thoughts.take(choice.text)
+            text += self._thoughts.take(choice.said.text)
+            self._calls.take(choice.said.tool_calls or ())
             if choice.finish_reason is not None:
                 self._finish = _FINISHES.get(choice.finish_reason.lower(), "stop")
         if self.has_finished and (text or self._patient_until is None):
@@ -305,7 +343,7 @@ class _Answer:
         return [TextChunk(text) if text else _SILENT]
 
     def end(self) -> list[Chunk]:
-        """The last chunks.
+        """The last chunks; calls of an answer that was cut short are none.
 
         Raises:
             ModelFailedError: the stream broke off.
@@ -313,8 +351,11 @@ class _Answer:
         if self._finish is None:
             raise ModelFailedError("model_error", retryable=True)
         rest = self._thoughts.rest()
-        end = EndChunk(self._finish, self._usage)
-        return [TextChunk(rest), end] if rest else [end]
+        chunks: list[Chunk] = [TextChunk(rest)] if rest else []
+        if self._finish == "stop" and self._calls:
+            # Some servers end an answer that asks for calls with `stop`.
+            return [*chunks, *self._calls.whole(), EndChunk("tool_calls", self._usage)]
+        return [*chunks, EndChunk(self._finish, self._usage)]
 
     def _count(self, figures: _Figures) -> None:
         """Servers that count in every chunk count up: the last figure is the whole."""

@@ -1,5 +1,6 @@
 """What a question is asked with: the conversation up to it, within a budget of tokens."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -50,9 +51,14 @@ _OWNERS: Final = "The owners of this channel add:\n"
 
 def estimate_input(prompt: Prompt) -> int:
     """Tokens of all that is sent."""
-    return estimate_tokens(prompt.instructions) + sum(
-        estimate_tokens(turn.text) for turn in prompt.turns
-    )
+    texts = [prompt.instructions, *(turn.text for turn in prompt.turns)]
+    for tool in prompt.tools:
+        texts += [tool.name, tool.description, json.dumps(tool.input_schema)]
+    for step in prompt.steps:
+        texts.append(step.text)
+        for call in step.calls:
+            texts += [call.name, call.arguments, call.result]
+    return sum(map(estimate_tokens, texts))
 
 
 class QuestionDeletedError(Exception):

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
@@ -18,6 +18,7 @@ from workers_agent.model import (
     ModelFailedError,
     Prompt,
     SilentChunk,
+    ToolCallChunk,
 )
 from workers_agent.pace import Pace
 from workers_agent.services.deltas import DeltaBroadcast
@@ -31,10 +32,15 @@ _MAX_BACKOFF_SECONDS: Final = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How the model ended; the text is the broadcast's."""
+    """How the model ended; the text is the broadcast's.
+
+    Attributes:
+        calls: what it asks for before it goes on; it has ended for good where there are none.
+    """
 
     finish_reason: FinishReason
     usage: Usage | None
+    calls: Sequence[ToolCallChunk] = ()
 
 
 class IAttempts(Protocol):
@@ -92,11 +98,15 @@ class AnswerWriter:
 
     async def _attempt(self, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
         pairs = _SurrogatePairs()
+        calls: list[ToolCallChunk] = []
         async with aclosing(self._model.stream(prompt)) as chunks:
             while True:
                 chunk = await self._next(chunks)
                 if isinstance(chunk, EndChunk):
-                    return _ended(chunk, deltas.text)
+                    return _ended(chunk, deltas.text, calls)
+                if isinstance(chunk, ToolCallChunk):
+                    calls.append(chunk)
+                    continue
                 if isinstance(chunk, SilentChunk):
                     continue
                 room = MAX_TEXT - len(deltas.text)
@@ -126,7 +136,9 @@ def _may_try_again(attempt: int, failure: ModelFailedError) -> bool:
     return failure.retryable and attempt < limit
 
 
-def _ended(end: EndChunk, text: str) -> Written:
+def _ended(end: EndChunk, text: str, calls: Sequence[ToolCallChunk]) -> Written:
+    if end.finish == "tool_calls":
+        return Written("stop", end.usage, calls)
     if not text.strip() and end.finish != "filtered":
         raise ModelFailedError("empty", retryable=True)
     return Written(end.finish, end.usage)
