@@ -7,10 +7,11 @@ need no stack, and for whoever works on the page (`python -m tests.browser`).
 import base64
 import itertools
 import json
+import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,19 +20,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.browser.agent import Agent, Script
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import proxy_event
 from tests.integration.websocket.gateway import connect_event, disconnect_event, message_event
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-from commons import keys
-from commons.dal import Table
 from commons.realtime import encoded_frames
 from commons.realtime.broadcaster import Outcome, Post
-from commons.schemas.event import MessageCreated, MessageCreatedData, Sender
 from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.event_log import Draft, EventLogService
+from commons.services.event_log import EventLogService
 from devstack.sign_in.server import SignInServer
 from rest_api.app import RestApi
 from rest_api.composition import build_services
@@ -45,8 +44,6 @@ STAGE = "/playground"
 
 USERS = ("alice", "bob", "carol")
 MODEL = "playground-model"
-
-type Script = Callable[[str], str]
 
 
 def token_of(user: str, *, seconds: int = 3_600) -> str:
@@ -101,55 +98,6 @@ class Sockets:
         return True
 
 
-class Agent:
-    """Answers from a script, word by word, and stops when it is told to."""
-
-    def __init__(
-        self, log: EventLogService, broadcasts: ChannelBroadcastService, script: Script
-    ) -> None:
-        self._log = log
-        self._broadcasts = broadcasts
-        self.script = script
-        self._stopped: set[tuple[str, int]] = set()
-        self.thinking_seconds = 0.4
-        self.word_seconds = 0.03
-
-    def stop(self, channel_id: str, question: int) -> None:
-        self._stopped.add((channel_id, question))
-
-    def answer(self, question: MessageCreated, generation: int = 1) -> None:
-        """In the background."""
-        self._stopped.discard((question.channel_id, question.seq))
-        threading.Thread(target=self._speak, args=(question, generation), daemon=True).start()
-
-    def _speak(self, question: MessageCreated, generation: int) -> None:
-        channel_id, seq = question.channel_id, question.seq
-        time.sleep(self.thinking_seconds)
-        words = self.script(question.data.text).split(" ")
-        said = ""
-        for index, word in enumerate(words):
-            if (channel_id, seq) in self._stopped:
-                break
-            piece = word if index == 0 else f" {word}"
-            said += piece
-            frame = encoded_frames.delta(
-                channel_id=channel_id, reply_to=seq, generation=generation, index=index, text=piece
-            )
-            self._broadcasts.send(channel_id, frame)
-            time.sleep(self.word_seconds)
-        finished = said == " ".join(words)
-        data = MessageCreatedData(
-            text=said,
-            reply_to=seq,
-            generation=generation,
-            finish_reason="stop" if finished else "cancelled",
-        )
-        sender = Sender(id="#agent", kind="agent")
-        key = keys.generation_key(channel_id, seq, generation)
-        self._log.repository.delete(Table.CHANNELS, key)
-        self._log.append(channel_id, lambda: Draft(sender=sender, data=data))
-
-
 def default_script(question: str) -> str:
     return (
         f"You said **{len(question.split())} words**. Here is what I make of it:\n\n"
@@ -182,7 +130,7 @@ class Playground:
         self._subscribed: dict[str, set[str]] = defaultdict(set)
         self._log = EventLogService(self.repository)
         self._broadcasts = ChannelBroadcastService(self.repository, broadcaster=self.sockets)
-        self.agent = Agent(self._log, self._broadcasts, script)
+        self.agent = Agent(self.repository, self.sockets, script=script, model_id=MODEL)
         self._websocket: Server = serve(
             self._connected, "127.0.0.1", 0, process_request=self._admit
         )
@@ -231,10 +179,12 @@ class Playground:
         for thread in threads:
             thread.start()
         try:
-            yield self
+            with self.agent.working():
+                yield self
         finally:
             self._running = False
             session.services = deployed
+            self.takes_sockets = False
             self.drop_sockets()
             # Until then a handler may be at work for a connection of this playground.
             with self._served:
@@ -246,7 +196,9 @@ class Playground:
 
     def drop_sockets(self) -> None:
         for connection in list(self.sockets.open.values()):
-            connection.socket.close()
+            with suppress(OSError):
+                # Closing alone would not wake the thread that reads.
+                connection.socket.shutdown(socket.SHUT_RDWR)
 
     # -- HTTP
 
@@ -298,22 +250,14 @@ class Playground:
             method, path, user=user, name=(user or "").title(), body=body, headers=headers
         )
         answer = self.rest_api.handle(event, context)
-        self._follow(method, path, body, answer)
+        self._follow(method, path, answer)
         return answer
 
-    def _follow(self, method: str, path: str, body: str | None, answer: dict[str, Any]) -> None:
+    def _follow(self, method: str, path: str, answer: dict[str, Any]) -> None:
         """What workers would do about a call."""
         parts = path.partition("?")[0].split("/")
-        if method != "POST" or answer["statusCode"] != 202:
-            return
-        channel_id = parts[3]
-        if parts[-1] == "cancel":
-            question = json.loads(body or "{}").get("replyTo")
-            self.agent.stop(channel_id, question)
-        elif parts[-1] == "regenerate":
-            reply = self._log.get_message(channel_id, int(parts[5]))
-            question = self._log.get_message(channel_id, reply.data.reply_to or 0)
-            self.agent.answer(question, (reply.data.generation or 1) + 1)
+        if method == "POST" and answer["statusCode"] == 202 and parts[-1] == "regenerate":
+            self.agent.see_regenerations(parts[3])
 
     # -- WebSocket
 
@@ -382,17 +326,8 @@ class Playground:
                 self._heads[channel_id] = page.items[-1].seq
                 self._broadcasts.send(channel_id, *encoded_frames.events(page.items))
                 for event in page.items:
-                    if isinstance(event, MessageCreated) and event.sender.kind == "user":
-                        self._ask(event)
+                    self.agent.see(event)
             time.sleep(0.01)
-
-    def _ask(self, question: MessageCreated) -> None:
-        from commons.services.membership import MembershipService  # noqa: PLC0415
-
-        channel = MembershipService(self.repository).find_channel(question.channel_id)
-        mode = channel.agent.mode if channel is not None else "off"
-        if mode == "always" or (mode == "mention" and "@agent" in question.data.text):
-            self.agent.answer(question)
 
 
 def lambda_context() -> LambdaContext:

@@ -44,8 +44,8 @@ More at <https://example.com/releases>."""
 @pytest.fixture
 def room(people: dict[str, RestClient], playground: Playground) -> str:
     """A channel with a bit of everything, in which bob has said something new."""
-    playground.agent.thinking_seconds = playground.agent.word_seconds = 0.0
-    playground.agent.script = lambda _question: REPLY
+    playground.agent.model.thinking_seconds = playground.agent.model.word_seconds = 0.0
+    playground.agent.model.script = lambda _question: REPLY
     alice, bob = people["alice"], people["bob"]
     for name in ("Design", "Support rota"):
         alice.create_channel("bob", name=name)

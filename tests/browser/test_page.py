@@ -129,9 +129,9 @@ def test_who_reads_back_is_not_moved_and_is_told_of_what_comes(
     alice.eventually(lambda: alice.texts('[data-seq="40"] .text'))
 
     alice.driver.execute_script("document.querySelector('.scroller').scrollTop = 300")
-    alice.eventually(lambda: alice.texts(".jump") == ["Jump to newest"])
     people["bob"].post(channel, "news")
-    alice.eventually(lambda: alice.texts(".jump") == ["1 new message"])
+    alice.eventually(lambda: alice.texts(".jump") == ["1 new message"], "the news")
+    assert alice.find(".jump").is_displayed()
     place = alice.driver.execute_script("return document.querySelector('.scroller').scrollTop")
     alice.click(".jump")
 
@@ -244,7 +244,7 @@ def test_edits_deletions_and_reactions_are_seen_by_the_other(
 def test_a_reply_can_be_stopped_and_asked_for_again(
     signed_in: SignIn, people: People, playground: Playground
 ) -> None:
-    playground.agent.word_seconds = 0.2
+    playground.agent.model.word_seconds = 0.2
     channel = people["alice"].create_channel(name="agent", mode="always")
     alice = signed_in("alice")
     alice.enter(channel)
@@ -253,7 +253,7 @@ def test_a_reply_can_be_stopped_and_asked_for_again(
     alice.find(".draft:not(.waiting)")
     alice.click(".draft .stop")
     alice.eventually(lambda: alice.texts(".finish") == ["Stopped"], "the end")
-    playground.agent.word_seconds = 0.0
+    playground.agent.model.word_seconds = 0.0
     alice.click('[data-seq="2"]')
     alice.click('[data-seq="2"] .toolbar [aria-label="Answer again"]')
 

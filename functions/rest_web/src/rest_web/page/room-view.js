@@ -35,6 +35,8 @@ export class RoomView {
   /** @type {number | undefined} */
   #editing = undefined;
   #following = true;
+  /** Where the reader was last seen, or put. */
+  #top = 0;
   #scheduled = 0;
   /** The newest message when the reader left the end. @type {number | undefined} */
   #leftAt = undefined;
@@ -81,6 +83,7 @@ export class RoomView {
     this.list.addEventListener("keydown", (event) => this.#pressed(event));
     this.list.addEventListener("focusin", (event) => this.#roam(event));
     this.resizing = new ResizeObserver(() => {
+      this.#lookWhetherLeft();
       if (this.#following) this.#toEnd(false);
     });
     this.resizing.observe(this.scroller);
@@ -94,7 +97,6 @@ export class RoomView {
     this.composer.invite();
     await entering;
     this.#render();
-    this.#toEnd(false);
     if (this.room.newAfter !== undefined) await this.#showNew();
     this.seen();
   }
@@ -122,6 +124,7 @@ export class RoomView {
 
   #render() {
     const { room } = this;
+    this.#lookWhetherLeft();
     this.#renderHead();
     const focus = this.#focused();
     const anchor = this.#following ? undefined : this.#anchor();
@@ -238,6 +241,7 @@ export class RoomView {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    this.#top = scrollTop;
     const following = scrollHeight - scrollTop - clientHeight < NEAR_END;
     if (following !== this.#following) {
       this.#following = following;
@@ -249,6 +253,11 @@ export class RoomView {
     if (wantsOlder && !room.isLoading && room.failure === undefined) void room.loadOlder();
   }
 
+  /** Who has scrolled up is not taken back, though the event that says so comes a frame later. */
+  #lookWhetherLeft() {
+    if (this.#following && this.scroller.scrollTop < this.#top) this.#scrolled();
+  }
+
   /** @param {boolean} smoothly */
   #toEnd(smoothly) {
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -257,6 +266,7 @@ export class RoomView {
       top: this.scroller.scrollHeight,
       behavior: smoothly && !isCalm ? "smooth" : "instant",
     });
+    this.#top = this.scroller.scrollTop;
     this.#renderJump();
   }
 
