@@ -221,10 +221,15 @@ class Room:
         self, text: str, user_id: str = "alice", *, name: str | None = None, channel: str = CHANNEL
     ) -> int:
         """Asks, and opens the reply as the dispatcher does."""
-        caller = Caller(user_id=user_id, name=name, expires_at=0)
-        seq = self.messages.post(channel, caller, PostMessage(text=text)).event.seq
+        seq = self.post(text, user_id, name=name, channel=channel)
         self.generations.ask(channel, seq, user_id, correlation_id=f"correlation-{seq}")
         return seq
+
+    def post(
+        self, text: str, user_id: str = "alice", *, name: str | None = None, channel: str = CHANNEL
+    ) -> int:
+        caller = Caller(user_id=user_id, name=name, expires_at=0)
+        return self.messages.post(channel, caller, PostMessage(text=text)).event.seq
 
     def worker(
         self,

@@ -68,6 +68,24 @@ def test_a_reply_not_yet_begun_ends_empty_and_asks_no_model(
     assert model.prompts == []
 
 
+def test_cancelling_a_message_that_the_agent_was_not_asked_writes_nothing(room: Room) -> None:
+    room.configure(mode="mention")
+    seq = room.post("Hello, all")
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    assert room.replies() == []
+
+
+def test_cancelling_a_question_before_its_dispatch_ends_its_reply(room: Room) -> None:
+    room.configure(mode="mention")
+    seq = room.post("Hello, @agent")
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    assert _ends(room) == ["cancelled"]
+
+
 def test_a_cancel_reaches_a_model_that_says_nothing(
     room: Room, in_background: InBackground
 ) -> None:

@@ -1,9 +1,7 @@
 """From what was appended to what the agent has to answer."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -16,12 +14,10 @@ from commons.records.generation import OpenGeneration
 from commons.schemas.event import MessageCreated
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
-from commons.services.generations import GenerationsService
+from commons.services.generations import GenerationsService, is_addressed
 from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import IQueue
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
-
-_MENTION: Final = re.compile(r"(?<!\w)@agent(?!\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +126,6 @@ class DispatchService(BaseService):
             self._queue.park(parked)
         except UnavailableError:
             undone.append(record)
-
-
-def is_addressed(agent: AgentRecord, text: str) -> bool:
-    """Whether the agent answers a text: in mode `mention` only one with the word `@agent`."""
-    match agent.mode:
-        case "always":
-            return True
-        case "mention":
-            return _MENTION.search(text) is not None
-        case _:
-            return False
 
 
 def _regeneration(record: StreamRecord) -> GenerationRequest | None:

@@ -1,5 +1,6 @@
 """Replies of the agent as rows: asked for, asked for anew, listed, cancelled (docs/adr/0027)."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from commons.errors import (
     MessageNotFoundError,
 )
 from commons.observability import log
+from commons.records.channel import AgentRecord
 from commons.records.generation import ChannelCancels, EndedGeneration, OpenGeneration
 from commons.records.timer import TimerRecord
 from commons.schemas.event import MessageCreated
@@ -45,6 +47,8 @@ from commons.services.spend import owed
 CLOSING_SECONDS: Final = 1.5
 """A cancel ends queued replies itself: within 2 s they are in the log. What it does not come to by
 then is left to the workers, who ask no model for it."""
+
+_MENTION: Final = re.compile(r"(?<!\w)@agent(?!\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ class GenerationsService(BaseService):
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
         if self.cancel_replies_to(channel_id, reply_to) or question.sender.kind != "user":
             return
-        if channel.agent.mode == "off" or question.data.redacted:
+        if question.data.redacted or not is_addressed(channel.agent, question.data.text):
             # Nobody is going to reply.
             return
         if self.find_last_ended(channel_id, reply_to) is None:
@@ -306,6 +310,17 @@ class GenerationsService(BaseService):
             channel_id, question_seq, question.sender.id, correlation_id=log.get_correlation_id()
         )
         self.cancel_replies_to(channel_id, question_seq)
+
+
+def is_addressed(agent: AgentRecord, text: str) -> bool:
+    """Whether the agent answers a text: in mode `mention` only one with the word `@agent`."""
+    match agent.mode:
+        case "always":
+            return True
+        case "mention":
+            return _MENTION.search(text) is not None
+        case _:
+            return False
 
 
 _SHOWN: Final = (
