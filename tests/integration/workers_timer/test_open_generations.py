@@ -1,5 +1,7 @@
 """Replies that nobody writes are woken or ended."""
 
+import time
+
 import pytest
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.repository import InMemoryRepository
@@ -8,7 +10,7 @@ from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import Item, Table, Update
 from commons.records.generation import WORTH_ANSWERING_MILLISECONDS, OpenGeneration
-from commons.records.timer import TimerRecord
+from commons.records.timer import WATCH_SECONDS, TimerRecord
 from commons.schemas.event import (
     AgentFailed,
     ChannelDeletedData,
@@ -105,6 +107,27 @@ def test_a_reply_whose_message_was_lost_is_woken_again_and_again(world: World) -
     assert [request.question_seq for request in world.queue.asked] == [1, 1]
     assert world.queue.asked[0].correlation_id == "correlation-1"
     assert len(world.timers()) == 1
+
+
+def test_the_longer_nobody_comes_the_rarer_a_reply_is_woken(world: World) -> None:
+    pauses = []
+    for _ in range(7):
+        world.run()
+        (timer,) = world.timers()
+        pauses.append(round(timer.due - time.time(), -1))
+
+    assert pauses == [60, 120, 240, 480, 600, 600, 600]
+
+
+def test_a_reply_that_somebody_took_is_looked_at_soon_again(world: World) -> None:
+    for _ in range(3):
+        world.run()
+    world.change(status="running", fence=1, lease_until=epoch_milliseconds() + 60_000)
+
+    world.run()
+
+    (timer,) = world.timers()
+    assert timer.due - time.time() <= WATCH_SECONDS
 
 
 def test_a_reply_whose_worker_died_is_woken(world: World) -> None:

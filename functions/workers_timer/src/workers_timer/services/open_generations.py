@@ -55,13 +55,15 @@ class OpenGenerationsService(BaseService):
         if row is None:
             return
         now = self._clock()
+        wakes = 0
         is_written = row.status == "running" and row.lease_until > now
         if not is_written and now - row.asked_at > WORTH_ANSWERING_MILLISECONDS:
             if self._has_ended(row):
                 return
         elif not is_written:
             self._wake(row)
-        again = TimerRecord.of_generation(row, now=now // 1_000)
+            wakes = timer.wakes + 1
+        again = TimerRecord.of_generation(row, now=now // 1_000, wakes=wakes)
         self.repository.transact([again.write()])
 
     def _wake(self, row: OpenGeneration) -> None:

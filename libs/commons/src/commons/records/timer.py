@@ -16,6 +16,10 @@ CLEARING_SECONDS: Final = 60
 WATCH_SECONDS: Final = 30
 """A worker that died has lost its lease by then."""
 
+MAX_WATCH_SECONDS: Final = 600
+"""A reply that was woken in vain is woken again after twice as long, and after this at most: where
+workers lag behind, more messages would only lengthen their queue."""
+
 
 class TimerRecord(StoredModel):
     """A row `(timer#shard, due#kind#subject)`, written in the transaction of what it watches.
@@ -25,12 +29,14 @@ class TimerRecord(StoredModel):
         subject: what it is about, in the kind's own terms.
         due: epoch seconds.
         tries: how often it could not be done.
+        wakes: how often it has woken a worker, and none came.
     """
 
     kind: str
     subject: str
     due: int
     tries: int = 0
+    wakes: int = 0
 
     @classmethod
     def of(cls, kind: TimerKind, subject: str, *, due: int) -> Self:
@@ -42,10 +48,12 @@ class TimerRecord(StoredModel):
         return cls.of("channel.clear", channel_id, due=now + CLEARING_SECONDS)
 
     @classmethod
-    def of_generation(cls, row: OpenGeneration, now: int) -> Self:
+    def of_generation(cls, row: OpenGeneration, now: int, *, wakes: int = 0) -> Self:
         """Wakes a worker for what nobody writes, and ends what nobody waits for any more."""
         subject = f"{row.channel_id}#{row.question_seq}#{row.generation}"
-        return cls.of("generation.watch", subject, due=now + WATCH_SECONDS)
+        pause = min(WATCH_SECONDS * 2**wakes, MAX_WATCH_SECONDS)
+        timer = cls.of("generation.watch", subject, due=now + pause)
+        return timer.model_copy(update={"wakes": wakes})
 
     def write(self) -> Write:
         return PutWrite(Table.CHANNELS, {**self.key, **self.model_dump()})
