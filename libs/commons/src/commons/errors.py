@@ -79,12 +79,31 @@ class MessageNotFoundError(NotFoundError):
         super().__init__("There is no such message in this channel.")
 
 
+class CallNotFoundError(NotFoundError):
+    def __init__(self) -> None:
+        super().__init__("There is no such call of a tool in this channel.")
+
+
 class ConflictError(ChatError):
     """The state of the thing does not allow this."""
 
     status = 409
     code = "conflict"
     title = "The request conflicts with the current state"
+
+
+class DecidedBeforeError(ConflictError):
+    """Another decision came first.
+
+    Attributes:
+        decision: the one that stands.
+        decided_by: the user; None where it was no person's.
+    """
+
+    def __init__(self, decision: str, decided_by: str | None) -> None:
+        super().__init__("This call was decided before.")
+        self.decision = decision
+        self.decided_by = decided_by
 
 
 class TooLargeError(ChatError):

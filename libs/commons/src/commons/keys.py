@@ -97,6 +97,29 @@ def cancel_key(channel_id: str) -> Key:
     return {"pk": channel_partition(channel_id), "sk": "cancel"}
 
 
+TOOL_SERVERS_PARTITION = "tools"
+TOOL_SERVER_PREFIX = "server#"
+
+
+def tool_server_key(server: str) -> Key:
+    """What one tool server offers: all of a stack's are one query."""
+    return {"pk": TOOL_SERVERS_PARTITION, "sk": f"{TOOL_SERVER_PREFIX}{server}"}
+
+
+def tool_calls_partition(channel_id: str) -> str:
+    return f"calls#{channel_id}"
+
+
+def tool_call_key(channel_id: str, call_id: str) -> Key:
+    return {"pk": tool_calls_partition(channel_id), "sk": f"call#{call_id}"}
+
+
+def tool_calls_prefix(question_seq: int, generation: int | None = None) -> str:
+    """Calls of a question, or of one of its replies: a call's id begins with them."""
+    of_generation = "" if generation is None else f"{generation:06x}"
+    return f"call#{question_seq:010x}{of_generation}"
+
+
 def budget_key(scope: str, subject: str, day: str) -> Key:
     """Tokens spent on a day (`YYYY-MM-DD`, UTC) by a channel or a user."""
     return {"pk": f"budget#{scope}#{subject}", "sk": day}

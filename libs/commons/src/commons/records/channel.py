@@ -1,8 +1,10 @@
 """A channel, its agent and its members, as the channels table holds them."""
 
+from pydantic import Field
+
 from commons.dal.interface import Item
 from commons.records.base import StoredModel
-from commons.schemas.event import ReadAgentMode, ReadRole
+from commons.schemas.event import ReadAgentMode, ReadApprovalRule, ReadRole, Sender
 
 
 class AgentRecord(StoredModel):
@@ -13,6 +15,8 @@ class AgentRecord(StoredModel):
     system_prompt: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    tools: list[str] = Field(default_factory=list)
+    approval: dict[str, ReadApprovalRule] = Field(default_factory=dict)
 
 
 class ChannelRecord(StoredModel):
@@ -42,6 +46,9 @@ class MemberRecord(StoredModel):
     joined_at: str
     name: str | None = None
     read_seq: int = 0
+
+    def as_sender(self) -> Sender:
+        return Sender(id=self.user_id, name=self.name, kind="user")
 
 
 def channel_from_item(item: Item) -> ChannelRecord:

@@ -14,7 +14,7 @@ from commons.schemas.event import (
     UnknownEvent,
     event_class_of,
 )
-from commons.schemas.open import as_on_the_wire
+from commons.schemas.open import OpenSchema, as_on_the_wire
 
 
 def event_from_item(item: Mapping[str, object]) -> Event:
@@ -41,9 +41,13 @@ def event_from_item(item: Mapping[str, object]) -> Event:
     return known.model_validate({**event, "data": stored})
 
 
-def stored_data(data: EventData) -> Item:
+def stored_data(data: OpenSchema) -> Item:
     """`data` as an item holds it."""
     stored: Item = data.model_dump(by_alias=False, exclude_none=True)
+    for name in type(data).model_fields:
+        part = getattr(data, name)
+        if isinstance(part, OpenSchema):
+            stored[name] = stored_data(part)
     for name, attribute in data.json_text.items():
         if name in stored:
             text = json.dumps(stored.pop(name), ensure_ascii=False, separators=(",", ":"))

@@ -6,6 +6,8 @@ A reply is one row at a time: open under `open#C` from the moment it is asked fo
 
 from typing import Final, Literal
 
+from pydantic import Field
+
 from commons import keys
 from commons.dal.interface import Key
 from commons.records.base import StoredModel
@@ -25,6 +27,36 @@ class FinishedText(StoredModel):
     usage: Usage | None = None
 
 
+class StepCall(StoredModel):
+    """A call that the model asked for.
+
+    Attributes:
+        tool: its qualified name, or what the model said where there is no such tool.
+        call_id: of its row; None: no call is made of it.
+        arguments: JSON text, of what no call is made of; else its row has them.
+        error: what the model is told where no call is made.
+    """
+
+    provider_call_id: str
+    tool: str
+    call_id: str | None = None
+    arguments: str = "{}"
+    error: str | None = None
+
+
+class GenerationStep(StoredModel):
+    """A model request of a reply that ended in calls, in the order the model asked for them.
+
+    Attributes:
+        text: what it wrote.
+        usage: what it used.
+    """
+
+    text: str = ""
+    calls: list[StepCall] = Field(default_factory=list)
+    usage: Usage | None = None
+
+
 class OpenGeneration(StoredModel):
     """The row `(open#C, generation#question#n)`: no event has ended it yet.
 
@@ -40,6 +72,9 @@ class OpenGeneration(StoredModel):
         requested_by: who pays for it: who asked the question, or asked for it anew.
         reservation: tokens that are set aside for the attempt that runs.
         unsettled: what attempts cost that no reservation covers any more.
+        steps: the requests that ended in calls; each is laid down with its calls.
+        step_count: how many, which changes of the row are conditional on.
+        cancelled_by: who cancelled it, with the question alone.
     """
 
     channel_id: str
@@ -58,7 +93,25 @@ class OpenGeneration(StoredModel):
     reserved_index: int = 0
     reservation: Reservation | None = None
     unsettled: Cost = NO_COST
+    steps: list[GenerationStep] = Field(default_factory=list)
+    step_count: int = 0
+    cancelled_by: str | None = None
+    cancelled_by_name: str | None = None
     correlation_id: str | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """Of the requests whose text stands: those of the steps, and the last one."""
+        counted = [each.usage for each in self.steps if each.usage is not None]
+        if self.finished is not None and self.finished.usage is not None:
+            counted.append(self.finished.usage)
+        if not counted:
+            return None
+        return Usage(
+            model_id=counted[-1].model_id,
+            input_tokens=sum(each.input_tokens for each in counted),
+            output_tokens=sum(each.output_tokens for each in counted),
+        )
 
     @property
     def key(self) -> Key:
@@ -86,7 +139,9 @@ class EndedGeneration(StoredModel):
 
 
 class ChannelCancels(StoredModel):
-    """The row `(channel#C, cancel)`: how many cancels there were, the last through which seq."""
+    """The row `(channel#C, cancel)`: how many cancels there were, through which seq, whose."""
 
     cancels: int = 0
     through_seq: int = 0
+    cancelled_by: str | None = None
+    cancelled_by_name: str | None = None

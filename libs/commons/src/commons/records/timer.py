@@ -6,8 +6,9 @@ from commons import keys
 from commons.dal.interface import DeleteWrite, Key, PutWrite, Table, Write
 from commons.records.base import StoredModel
 from commons.records.generation import OpenGeneration
+from commons.records.tool import ToolCallRecord
 
-type TimerKind = Literal["channel.clear", "generation.watch"]
+type TimerKind = Literal["channel.clear", "generation.watch", "approval.expire", "calls.empty"]
 
 CLEARING_SECONDS: Final = 60
 """Within that the call that deleted a channel clears it by itself."""
@@ -54,6 +55,12 @@ class TimerRecord(StoredModel):
         pause = min(WATCH_SECONDS * 2**wakes, MAX_WATCH_SECONDS)
         timer = cls.of("generation.watch", subject, due=now + pause)
         return timer.model_copy(update={"wakes": wakes})
+
+    @classmethod
+    def of_approval(cls, call: ToolCallRecord) -> Self:
+        """Ends the wait for a decision."""
+        due = -(-call.expires_at // 1_000)
+        return cls.of("approval.expire", f"{call.channel_id}#{call.call_id}", due=due)
 
     def write(self) -> Write:
         return PutWrite(Table.CHANNELS, {**self.key, **self.model_dump()})

@@ -1,10 +1,9 @@
 """Events as the outside sees them: each type is one class, which names its data."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, SerializeAsAny
 
 from commons.schemas.base import BaseSchema
 from commons.schemas.open import Open, OpenSchema
@@ -14,10 +13,14 @@ type SenderKind = Literal["user", "agent", "system"]
 type FinishReason = Literal["stop", "length", "cancelled", "filtered"]
 type FailureReason = Literal["throttled", "timeout", "model_error", "empty", "budget"]
 type AgentMode = Literal["always", "mention", "off"]
+type ApprovalRule = Literal["none", "anyone", "requester", "owner"]
+type Decided = Literal["approved", "denied", "expired", "cancelled"]
+type CallOutcome = Literal["ok", "error", "unknown"]
 
 type ReadRole = Annotated[Role, Open(Role)]
 type ReadAgentMode = Annotated[AgentMode, Open(AgentMode)]
 type ReadFinishReason = Annotated[FinishReason, Open(FinishReason)]
+type ReadApprovalRule = Annotated[ApprovalRule, Open(ApprovalRule)]
 """As they come from storage: a newer writer may know more values."""
 
 
@@ -34,40 +37,26 @@ class Usage(OpenSchema):
 
 
 class AgentView(OpenSchema):
-    """An agent's settings; `system_prompt` is left out for all but owners."""
+    """An agent's settings; `system_prompt` is left out for all but owners.
+
+    Attributes:
+        tools: what it may call: `server.tool`, or `server.*`.
+        approval: by tool, where the channel is stricter than the stack.
+    """
+
+    json_text: ClassVar[Mapping[str, str]] = {"approval": "approval_json"}
 
     mode: ReadAgentMode
     model_id: str
     system_prompt: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    tools: list[str] | None = None
+    approval: dict[str, ReadApprovalRule] | None = None
 
 
 class EventData(OpenSchema):
-    """What an event says. Each type of event has its own data, so the data names the type.
-
-    Attributes:
-        json_text: fields that hold any JSON, each with the attribute that stores it as text, so
-            that it comes back as it came. New attributes end in `JSON_SUFFIX`.
-    """
-
-    json_text: ClassVar[Mapping[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_json_text(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
-            return value
-        texts = {
-            field: json.loads(text)
-            for field, attribute in cls.json_text.items()
-            if isinstance(text := value.get(attribute), str)
-        }
-        attributes = {cls.json_text[field] for field in texts}
-        return {
-            **{name: each for name, each in value.items() if name not in attributes},
-            **texts,
-        }
+    """What an event says. Each type of event has its own data, so the data names the type."""
 
 
 class MessageCreatedData(EventData):
@@ -149,6 +138,76 @@ class AgentFailedData(EventData):
     target: int
     generation: int
     reason: Annotated[FailureReason, Open(FailureReason)]
+
+
+class ToolRequestedData(EventData):
+    """The agent asks for a call; `redacted` as a message's.
+
+    Attributes:
+        target: the question.
+        approval: who may decide; with `none` it is made at once.
+        expires_at: when it is too late to decide; absent where nobody has to.
+    """
+
+    json_text: ClassVar[Mapping[str, str]] = {"arguments": "arguments_json"}
+
+    target: int
+    generation: int
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    approval: ReadApprovalRule
+    expires_at: str | None = None
+    redacted: bool | None = None
+
+    def emptied(self) -> Self:
+        """As it stays once its question or its reply is deleted."""
+        return type(self)(
+            target=self.target,
+            generation=self.generation,
+            call_id=self.call_id,
+            tool=self.tool,
+            arguments={},
+            approval=self.approval,
+            expires_at=self.expires_at,
+            redacted=True,
+        )
+
+
+class ToolDecidedData(EventData):
+    """What became of a request; the event's sender is who decided."""
+
+    target: int
+    generation: int
+    call_id: str
+    decision: Annotated[Decided, Open(Decided)]
+
+
+class ToolFinishedData(EventData):
+    """What a call came to; `unknown`: whether it was made nobody knows, and it is not made again.
+
+    Attributes:
+        result: 4 KB at most; `truncated` where that is not all of it.
+    """
+
+    target: int
+    generation: int
+    call_id: str
+    outcome: Annotated[CallOutcome, Open(CallOutcome)]
+    result: str | None = None
+    truncated: bool | None = None
+    redacted: bool | None = None
+
+    def emptied(self) -> Self:
+        """As it stays once its question or its reply is deleted."""
+        return type(self)(
+            target=self.target,
+            generation=self.generation,
+            call_id=self.call_id,
+            outcome=self.outcome,
+            result="",
+            redacted=True,
+        )
 
 
 class Event(BaseSchema):
@@ -247,6 +306,21 @@ class ChannelDeleted(Event):
 class AgentFailed(Event):
     type: Literal["agent.failed"] = "agent.failed"
     data: AgentFailedData
+
+
+class ToolRequested(Event):
+    type: Literal["tool.requested"] = "tool.requested"
+    data: ToolRequestedData
+
+
+class ToolDecided(Event):
+    type: Literal["tool.decided"] = "tool.decided"
+    data: ToolDecidedData
+
+
+class ToolFinished(Event):
+    type: Literal["tool.finished"] = "tool.finished"
+    data: ToolFinishedData
 
 
 class UnknownEvent(Event):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final, TypeAliasType, get_args
+from typing import ClassVar, Final, TypeAliasType, get_args
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -38,18 +38,32 @@ class Open:
 
 
 class OpenSchema(BaseSchema):
-    """A model that keeps attributes it does not know, in the spelling of the wire."""
+    """A model that keeps attributes it does not know, in the spelling of the wire.
+
+    Attributes:
+        json_text: fields that hold any JSON, each with the attribute that stores it as text, so
+            that it comes back as it came. New attributes end in `JSON_SUFFIX`.
+    """
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
+    json_text: ClassVar[Mapping[str, str]] = {}
+
     @model_validator(mode="before")
     @classmethod
-    def _spell_unknown_as_on_the_wire(cls, value: object) -> object:
-        if not isinstance(value, Mapping) or value.keys() <= cls.model_fields.keys():
+    def _read(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
             return value
-        known = {name: each for name, each in value.items() if name in cls.model_fields}
-        unknown = {name: each for name, each in value.items() if name not in cls.model_fields}
-        return {**known, **as_on_the_wire(unknown)}
+        texts = {
+            field: json.loads(text)
+            for field, attribute in cls.json_text.items()
+            if isinstance(text := value.get(attribute), str)
+        }
+        stored_as_text = {cls.json_text[field] for field in texts}
+        others = {name: each for name, each in value.items() if name not in stored_as_text}
+        known = {name: each for name, each in others.items() if name in cls.model_fields}
+        unknown = {name: each for name, each in others.items() if name not in cls.model_fields}
+        return {**known, **as_on_the_wire(unknown), **texts}
 
 
 def as_on_the_wire(stored: Mapping[str, object]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from commons.errors import ChatError
+from commons.errors import ChatError, DecidedBeforeError
 from commons.schemas.base import BaseSchema
 
 PROBLEM_TYPE_PREFIX = "urn:problem-type:chat:"
@@ -23,11 +23,15 @@ class FieldProblem(BaseSchema):
 
 
 class Problem(BaseSchema):
+    """`decision` and `decided_by` say what came before a decision that was refused for it."""
+
     type: str
     title: str
     status: int
     detail: str
     errors: list[FieldProblem] | None = None
+    decision: str | None = None
+    decided_by: str | None = None
 
 
 def problem_of(error: ChatError) -> Problem:
@@ -43,6 +47,9 @@ def problem_of(error: ChatError) -> Problem:
         detail=_bounded(error.detail),
         errors=fields or None,
     )
+    if isinstance(error, DecidedBeforeError):
+        before = {"decision": error.decision, "decided_by": error.decided_by}
+        problem = problem.model_copy(update=before)
     while fields and len(problem.to_json().encode()) > MAX_PROBLEM_BYTES:
         fields.pop()
         problem = problem.model_copy(update={"errors": fields or None})

@@ -6,11 +6,7 @@ from typing import Final
 
 from commons import keys
 from commons.dal import (
-    Compare,
-    Condition,
-    ConditionCheck,
     DeleteWrite,
-    Exists,
     IRepository,
     Item,
     NotExists,
@@ -18,10 +14,8 @@ from commons.dal import (
     Table,
     Write,
     all_of,
-    any_of,
 )
 from commons.dynamodb.exceptions import TransactionCanceledError
-from commons.ids import AGENT_ID
 from commons.records.generation import ChannelCancels, EndedGeneration, OpenGeneration
 from commons.records.spend import NO_COST, Cost
 from commons.schemas.event import (
@@ -36,14 +30,22 @@ from commons.schemas.event import (
 )
 from commons.services.base import BaseService
 from commons.services.event_log import Draft, EventLogService
+from commons.services.generation_hold import (
+    AGENT,
+    SYSTEM,
+    GenerationLostError,
+    fenced,
+    held,
+    uncancelled,
+    undeleted,
+)
 from commons.services.spend import SpendService
+from commons.services.tool_calls import ToolCallsService
 
-AGENT: Final = Sender(id=AGENT_ID, kind="agent")
+# Older functions import the error from here.
+__all__ = ["CANCELLED", "Ending", "GenerationEndingsService", "GenerationLostError"]
+
 _ROW_POSITION: Final = 0
-
-
-class GenerationLostError(Exception):
-    """Another worker has taken the reply over, or has ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,14 @@ class Ending:
 CANCELLED: Final = Ending(finish_reason="cancelled")
 
 
+class _StepLaidDownError(Exception):
+    """The reply went on since it was read, by the same worker."""
+
+    def __init__(self, row: OpenGeneration) -> None:
+        super().__init__("a step was laid down")
+        self.row = row
+
+
 class GenerationEndingsService(BaseService):
     """Ends open generations, once, whoever else tries.
 
@@ -79,29 +89,46 @@ class GenerationEndingsService(BaseService):
         *,
         event_log: EventLogService | None = None,
         spend: SpendService | None = None,
+        calls: ToolCallsService | None = None,
     ) -> None:
         super().__init__(repository)
         self._event_log = event_log or EventLogService(self.repository)
         self._spend = spend or SpendService(self.repository)
+        self._calls = calls or ToolCallsService(self.repository, event_log=self._event_log)
 
-    def end(self, row: OpenGeneration, ending: Ending) -> Event:
+    def end(self, row: OpenGeneration, ending: Ending, *, by: Sender | None = None) -> Event:
         """Appends what the generation came to, for who holds it as `row` says.
+
+        Its calls are closed before: after its end none is waited for or made.
+
+        Args:
+            row: as it was read or claimed.
+            ending: what it came to.
+            by: who cancels it; else whoever the row says.
 
         Raises:
             GenerationLostError: somebody else holds it, or has ended it.
             ChannelNotFoundError: the channel was deleted.
         """
+        while True:
+            if row.step_count:
+                self._calls.cancel_pending(row, by or self._canceller(row))
+            try:
+                return self._append_end(row, ending)
+            except _StepLaidDownError as error:
+                row = error.row
 
+    def _append_end(self, row: OpenGeneration, ending: Ending) -> Event:
         def prepare() -> Draft:
             question = self._event_log.get_message(row.channel_id, row.question_seq)
             if question.data.redacted:
                 return self._draft(row, CANCELLED, ending.cost, [])
             if ending.finish_reason != "cancelled" and self.is_cancelled(row):
                 cancelled = Ending(text=ending.text, finish_reason="cancelled", usage=ending.usage)
-                return self._draft(row, cancelled, ending.cost, [_undeleted(row)])
-            checks = [_undeleted(row)]
+                return self._draft(row, cancelled, ending.cost, [undeleted(row)])
+            checks = [undeleted(row)]
             if ending.finish_reason != "cancelled":
-                checks.append(_uncancelled(row))
+                checks.append(uncancelled(row))
             return self._draft(row, ending, ending.cost, checks)
 
         return self._event_log.append(row.channel_id, prepare)
@@ -112,7 +139,7 @@ class GenerationEndingsService(BaseService):
         Raises:
             GenerationLostError: somebody else holds it, or has ended it.
         """
-        removal = DeleteWrite(Table.CHANNELS, row.key, _held(row))
+        removal = DeleteWrite(Table.CHANNELS, row.key, fenced(row))
         try:
             self.repository.transact([removal, *self._settling(row, cost)])
         except TransactionCanceledError:
@@ -126,6 +153,13 @@ class GenerationEndingsService(BaseService):
         """
         current, cancels = self._current(row)
         return current.is_cancelled(cancels)
+
+    def _canceller(self, row: OpenGeneration) -> Sender:
+        current, cancels = self._current(row)
+        for cancel in (current, cancels):
+            if cancel.cancelled_by is not None and current.is_cancelled(cancels):
+                return Sender(id=cancel.cancelled_by, name=cancel.cancelled_by_name, kind="user")
+        return SYSTEM
 
     def _current(self, row: OpenGeneration) -> tuple[OpenGeneration, ChannelCancels]:
         cancel_key = keys.cancel_key(row.channel_id)
@@ -151,9 +185,9 @@ class GenerationEndingsService(BaseService):
                 generation=row.generation,
                 event_seq=seq,
             )
-            held = _held(row) if may_be_cancelled else all_of(_held(row), NotExists("cancelled"))
+            is_held = held(row) if may_be_cancelled else all_of(held(row), NotExists("cancelled"))
             return [
-                DeleteWrite(Table.CHANNELS, row.key, held),
+                DeleteWrite(Table.CHANNELS, row.key, is_held),
                 PutWrite(Table.CHANNELS, {**ended.key, **ended.model_dump()}, NotExists("pk")),
                 *checks,
                 *self._settling(row, cost),
@@ -166,6 +200,8 @@ class GenerationEndingsService(BaseService):
             current = None if item is None else OpenGeneration.model_validate(item)
             if current is None or (current.fence, current.status) != (row.fence, row.status):
                 raise GenerationLostError
+            if current.step_count != row.step_count:
+                raise _StepLaidDownError(current)
 
         return Draft(
             sender=AGENT, data=data, writes=writes, on_rejected=judge, holds_its_reasons=True
@@ -188,29 +224,4 @@ def _data(row: OpenGeneration, ending: Ending) -> EventData:
         generation=row.generation,
         finish_reason=ending.finish_reason,
         usage=ending.usage,
-    )
-
-
-def _held(row: OpenGeneration) -> Condition:
-    return all_of(Compare("fence", "=", row.fence), Compare("status", "=", row.status))
-
-
-def _undeleted(row: OpenGeneration) -> Write:
-    return ConditionCheck(
-        Table.CHAT_EVENTS,
-        keys.event_key(row.channel_id, row.question_seq),
-        all_of(Exists("channel_id"), NotExists("redacted")),
-    )
-
-
-def _uncancelled(row: OpenGeneration) -> Write:
-    """No cancel of everything in the channel that the generation is subject to."""
-    return ConditionCheck(
-        Table.CHANNELS,
-        keys.cancel_key(row.channel_id),
-        any_of(
-            NotExists("through_seq"),
-            Compare("through_seq", "<", row.question_seq),
-            Compare("cancels", "<=", row.cancels_seen),
-        ),
     )

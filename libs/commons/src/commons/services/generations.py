@@ -33,7 +33,7 @@ from commons.observability import log
 from commons.records.channel import AgentRecord
 from commons.records.generation import ChannelCancels, EndedGeneration, OpenGeneration
 from commons.records.timer import TimerRecord
-from commons.schemas.event import MessageCreated
+from commons.schemas.event import MessageCreated, Sender
 from commons.services.base import BaseService
 from commons.services.event_log import EventLogService
 from commons.services.generation_endings import (
@@ -154,37 +154,41 @@ class GenerationsService(BaseService):
             ChannelNotFoundError: no such channel, or the user is no member of it.
             InvalidRequestError: `reply_to` is no message of the channel.
         """
-        channel = self._membership.open_channel(channel_id, user_id).channel
+        opened = self._membership.open_channel(channel_id, user_id)
+        channel, by = opened.channel, opened.member.as_sender()
         if reply_to is None:
             head = self._event_log.head(channel_id)
-            self._cancel_through(channel_id, head)
-            self._close_queued(channel_id, head)
+            self._cancel_through(channel_id, head, by)
+            self._close_unwritten(channel_id, head, by)
             return
         try:
             question = self._event_log.get_message(channel_id, reply_to)
         except MessageNotFoundError:
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
-        if self.cancel_replies_to(channel_id, reply_to) or question.sender.kind != "user":
+        if self.cancel_replies_to(channel_id, reply_to, by=by) or question.sender.kind != "user":
             return
         if question.data.redacted or not is_addressed(channel.agent, question.data.text):
             # Nobody is going to reply.
             return
         if self.find_last_ended(channel_id, reply_to) is None:
-            self._cancel_before_dispatch(question)
+            self._cancel_before_dispatch(question, by)
 
-    def cancel_replies_to(self, channel_id: str, question_seq: int) -> bool:
-        """Cancels the reply being written or queued; False: there is none that is open."""
+    def cancel_replies_to(
+        self, channel_id: str, question_seq: int, *, by: Sender | None = None
+    ) -> bool:
+        """Cancels the reply being written, queued or waiting; False: there is none that is open."""
         row = self.find_open(channel_id, question_seq)
         if row is None:
             return False
+        cancelled = Update(set={"cancelled": True, **_cancelled_by(by)})
         try:
             item = self.repository.update(
-                Table.CHANNELS, row.key, Update(set={"cancelled": True}), condition=Exists("pk")
+                Table.CHANNELS, row.key, cancelled, condition=Exists("pk")
             )
         except ConditionFailedError:
             log.info("reply ended before it was cancelled", question_seq=question_seq)
             return True
-        self._close(OpenGeneration.model_validate(item))
+        self._close(OpenGeneration.model_validate(item), by)
         return True
 
     def regenerate(self, channel_id: str, user_id: str, seq: int) -> Regeneration:
@@ -266,21 +270,21 @@ class GenerationsService(BaseService):
         item = self.repository.find(Table.CHANNELS, keys.cancel_key(channel_id), consistent=True)
         return ChannelCancels.model_validate(item or {})
 
-    def _cancel_through(self, channel_id: str, head: int) -> None:
+    def _cancel_through(self, channel_id: str, head: int, by: Sender) -> None:
         key = keys.cancel_key(channel_id)
         not_further = any_of(NotExists("through_seq"), Compare("through_seq", "<=", head))
         try:
             self.repository.update(
                 Table.CHANNELS,
                 key,
-                Update(set={"through_seq": head}, add={"cancels": 1}),
+                Update(set={"through_seq": head, **_cancelled_by(by)}, add={"cancels": 1}),
                 condition=not_further,
             )
         except ConditionFailedError:
             # A cancel that observed a later head came in between; through its seq is right too.
             self.repository.update(Table.CHANNELS, key, Update(add={"cancels": 1}))
 
-    def _close_queued(self, channel_id: str, head: int) -> None:
+    def _close_unwritten(self, channel_id: str, head: int, by: Sender) -> None:
         deadline = time.monotonic() + CLOSING_SECONDS
         for row in self.list_open(channel_id):
             if time.monotonic() >= deadline:
@@ -290,26 +294,34 @@ class GenerationsService(BaseService):
                 return
             whole = self.find_open(channel_id, row.question_seq) if row.fence else row
             if whole is not None:
-                self._close(whole)
+                self._close(whole, by)
 
-    def _close(self, row: OpenGeneration) -> None:
-        """Ends a cancelled reply that no worker has taken; a worker's it sees itself."""
-        if row.status != "queued":
+    def _close(self, row: OpenGeneration, by: Sender | None) -> None:
+        """Ends a cancelled reply that no worker has; a worker's it sees itself."""
+        if row.status == "running":
             return
-        usage = row.finished.usage if row.finished is not None else None
-        cancelled = Ending(text=row.text, finish_reason="cancelled", usage=usage, cost=owed(row))
+        cancelled = Ending(
+            text=row.text, finish_reason="cancelled", usage=row.usage, cost=owed(row)
+        )
         try:
-            self._endings.end(row, cancelled)
+            self._endings.end(row, cancelled, by=by)
         except (GenerationLostError, ChannelNotFoundError):
             log.info("reply was taken or ended meanwhile", question_seq=row.question_seq)
 
-    def _cancel_before_dispatch(self, question: MessageCreated) -> None:
+    def _cancel_before_dispatch(self, question: MessageCreated, by: Sender) -> None:
         """The dispatcher may not have seen the question yet: it finds a reply that has ended."""
         channel_id, question_seq = question.channel_id, question.seq
         self.ask(
             channel_id, question_seq, question.sender.id, correlation_id=log.get_correlation_id()
         )
-        self.cancel_replies_to(channel_id, question_seq)
+        self.cancel_replies_to(channel_id, question_seq, by=by)
+
+
+def _cancelled_by(by: Sender | None) -> dict[str, str]:
+    if by is None:
+        return {}
+    name = {} if by.name is None else {"cancelled_by_name": by.name}
+    return {"cancelled_by": by.id, **name}
 
 
 def is_addressed(agent: AgentRecord, text: str) -> bool:
