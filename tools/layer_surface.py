@@ -35,6 +35,16 @@ def describe(functions: Path = FUNCTIONS, commons: Path = COMMONS) -> Surface:
     return surface
 
 
+def still_there(before: Surface, commons: Path = COMMONS) -> Surface:
+    """What is left of a surface, whether a function imports it today or not."""
+    surface: Surface = {}
+    for name in before:
+        module, _, imported = name.rpartition(".")
+        if module not in before:
+            surface |= _entries(commons, module, imported)
+    return surface
+
+
 def released() -> Surface:
     """What the last release had; nothing where there was none."""
     if not SURFACE.exists():
@@ -112,8 +122,23 @@ def _entries(commons: Path, module: str, name: str) -> Surface:
                         for key, value in inner.items()
                     }
         if name in _defined(node):
-            return _definition(node, f"{module}.{name}")
+            inherited = _inherited(commons, module, node, f"{module}.{name}")
+            return inherited | _definition(node, f"{module}.{name}")
     return {}
+
+
+def _inherited(commons: Path, module: str, node: ast.stmt, name: str) -> Surface:
+    """What a class has from its bases, as its own."""
+    if not isinstance(node, ast.ClassDef):
+        return {}
+    surface: Surface = {}
+    for base in node.bases:
+        if isinstance(base, ast.Name):
+            entries = _entries(commons, module, base.id)
+            surface |= {
+                key.replace(f"{module}.{base.id}", name, 1): value for key, value in entries.items()
+            }
+    return surface
 
 
 def _file_of(commons: Path, module: str) -> Path | None:
@@ -188,7 +213,7 @@ def main() -> int:
         told = {name: ", ".join(parameters) for name, parameters in current.items()}
         SURFACE.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
         return 0
-    found = list(broken(released(), current))
+    found = list(broken(released(), still_there(released()) | current))
     sys.stdout.writelines(f"{each}\n" for each in found)
     return 1 if found else 0
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from commons.clock import epoch_milliseconds
 from commons.realtime.broadcaster import (
     BUDGET_SECONDS,
-    HANDSHAKE_SECONDS,
     IBroadcaster,
     Outcome,
     Post,
     Revalidate,
     one_per_connection,
 )
+from commons.records.connection import HANDSHAKE_SECONDS
 
 
 class InMemoryBroadcaster(IBroadcaster):

@@ -125,9 +125,9 @@ class House:
         self.log = EventLogService(self.repository)
         self.connections = ConnectionsService(self.repository)
         self.delivery = DeliveryService(self.repository, broadcaster=self.socket)
-        self.replay = build_services(
+        self.subscribing = build_services(
             SETTINGS, repository=self.repository, broadcaster=self.socket
-        ).replay
+        ).subscribing
         self.undelivered: dict[int, Event] = {}
         self.plan = iter(plan)
         self._join()
@@ -191,7 +191,7 @@ class House:
     def subscribe(self, *, after: int) -> None:
         connection = self.connections.require(CONNECTION)
         self.repository.interrupt = self.step
-        self.replay.subscribe(connection, self.channel_id, after=after, request_id="r1")
+        self.subscribing.subscribe(connection, self.channel_id, after=after, request_id="r1")
         self.repository.interrupt = None
 
 

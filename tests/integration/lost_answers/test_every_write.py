@@ -260,6 +260,21 @@ def go_offline(world: World) -> object:
     return frames_seen(world)
 
 
+def put_back(world: World) -> object:
+    (row,) = world.connections.subscriptions(world.channel)
+    replaying = world.connections.replay_from(row, 0)
+    assert replaying is not None
+    live = world.connections.go_live(replaying, live_after=1)
+    assert live is not None
+    world.connections.settle(live)
+    return [each.state for each in world.connections.room(world.channel)]
+
+
+def grow(world: World) -> object:
+    world.connections.grow(world.channel, shards=1, to=4)
+    return world.connections.grow(world.channel, shards=4, to=16)
+
+
 def frames_seen(world: World) -> str:
     return masked(repr(sorted(world.broadcaster.frames.items())))
 
@@ -308,6 +323,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "subscribe": Operation(subscribe, listen),
     "subscribe again": Operation(subscribe, listen_to_channel),
     "replay": Operation(replay, listen),
+    "put back and replay": Operation(put_back, listen_to_channel),
+    "grow": Operation(grow),
     "unsubscribe": Operation(unsubscribe, listen_to_channel),
     "renew": Operation(renew, listen_to_channel),
     "typing": Operation(type_, a_listening_alice),
@@ -323,6 +340,7 @@ _MASKS: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
     (re.compile(r"\b\d{10,13}(\.\d+)?\b"), "<time>"),
     (re.compile(r"(?<='subscription_id', ')[\w-]{8}(?=')"), "<id>"),
+    (re.compile(r"(?<='removed', \[')[^\]]*(?='\])"), "<ids>"),
     (re.compile(r"timer#\d+"), "timer#<shard>"),
     (re.compile(r"(?<![\w-])([\w-]{22}|[\w-]{43}|[0-9a-f]{64})(?![\w-])"), "<id>"),
 )

@@ -25,8 +25,9 @@ from commons.dynamodb.exceptions import (
     StorageUnreachableError,
 )
 from commons.ids import new_channel_id
+from commons.records.connection import MAX_CONNECTIONS
 from commons.schemas.caller import Caller
-from commons.services.connections import MAX_CONNECTIONS, ConnectionsService
+from commons.services.connections import ConnectionsService
 from commons.services.tickets import TicketsService
 from commons.websocket.frame_handler import SocketResponse
 from websocket_connect import handler

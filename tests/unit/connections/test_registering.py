@@ -7,11 +7,8 @@ from commons.errors import (
     TooManyRequestsError,
     UnauthenticatedError,
 )
-from commons.services.connections import (
-    CONNECTION_SECONDS,
-    MAX_CONNECTIONS,
-    ConnectionsService,
-)
+from commons.records.connection import CONNECTION_SECONDS, MAX_CONNECTIONS
+from commons.services.connections import ConnectionsService
 
 from .conftest import CHANNEL, Clock, Join, Probe, caller, minutes_ago, partition, traces
 

@@ -242,13 +242,14 @@ def test_going_live_keeps_an_expiry_that_was_moved_during_the_replay(
 
 
 @pytest.mark.parametrize("stale", [False, True])
-def test_a_plain_subscribe_leaves_going_live_to_the_replay_under_way(
+def test_a_plain_subscribe_takes_over_a_replay_from_where_that_began(
     connections: ConnectionsService, connection: Connection, stale: bool
 ) -> None:
-    replaying = connections.subscribe(connection, CHANNEL, state="replaying")
-    connections.subscribe(connection if stale else reread(connections), CHANNEL)
-    assert connections.subscriptions(CHANNEL) == []
-    connections.go_live(replaying, live_after=7)
+    first = connections.subscribe(connection, CHANNEL, state="replaying", after=3)
+    taken_over = connections.subscribe(connection if stale else reread(connections), CHANNEL)
+    assert (taken_over.state, taken_over.live_after) == ("replaying", 3)
+    assert connections.end([first]) == []
+    connections.go_live(taken_over, live_after=7)
     (row,) = connections.subscriptions(CHANNEL)
     assert row.live_after == 7
 
@@ -263,14 +264,56 @@ def test_a_plain_subscribe_right_after_a_replay_keeps_where_it_ended(
     assert row.live_after == 7
 
 
-def test_a_plain_subscribe_takes_over_from_a_replay_that_died(
-    connections: ConnectionsService, connection: Connection, clock: Clock
+def test_a_plain_subscribe_is_live_where_an_older_release_left_a_replay(
+    connections: ConnectionsService, connection: Connection
 ) -> None:
     connections.subscribe(connection, CHANNEL, state="replaying")
-    clock.advance(seconds=31)
     connections.subscribe(reread(connections), CHANNEL)
     (row,) = connections.subscriptions(CHANNEL)
     assert row.state == "live"
+
+
+def test_a_subscription_put_back_is_brought_up_from_what_its_connection_holds(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    (live,) = connections.subscriptions(CHANNEL)
+    put_back = connections.replay_from(live, 4)
+    assert put_back is not None
+    assert (put_back.state, put_back.live_after, put_back.live_since) == ("replaying", 4, None)
+    assert put_back.subscription_id == live.subscription_id
+    assert connections.subscriptions(CHANNEL) == []
+
+
+def test_only_a_subscription_that_is_as_it_was_read_is_put_back(
+    connections: ConnectionsService, connection: Connection, clock: Clock
+) -> None:
+    connections.subscribe(connection, CHANNEL)
+    (live,) = connections.subscriptions(CHANNEL)
+    first = connections.replay_from(live, 4)
+    assert first is not None
+    assert connections.replay_from(live, 5) is None
+    clock.advance(seconds=1)
+    second = connections.replay_from(first, 6)
+    assert second is not None
+    assert connections.replay_from(first, 7) is None
+    connections.go_live(second, live_after=9)
+    clock.advance(seconds=1)
+    assert connections.replay_from(second, 7) is None
+    connections.end([second])
+    assert connections.replay_from(second, 7) is None
+
+
+def test_once_its_tail_has_arrived_a_subscription_is_due_only_what_is_new(
+    connections: ConnectionsService, connection: Connection
+) -> None:
+    replaying = connections.subscribe(connection, CHANNEL, state="replaying", after=3)
+    live = connections.go_live(replaying, live_after=7)
+    assert live is not None
+    connections.settle(live)
+    (row,) = connections.subscriptions(CHANNEL)
+    assert row.live_after is None
+    assert row.live_since == live.live_since
 
 
 def test_an_end_that_comes_late_leaves_the_subscription_that_began_meanwhile(

@@ -100,7 +100,8 @@ def test_who_is_a_member_again_before_the_end_stays_subscribed(room: Room) -> No
 def test_where_storage_does_not_say_who_is_back_nobody_is_told_and_nothing_raised(
     room: Room,
 ) -> None:
-    calls_before = 3  # the subscriptions, the member row, the transaction
+    # The shards, the subscriptions, the member row, the removals, the transaction.
+    calls_before = 5
     storage = FailingRepository(room.repository, Failure(calls_before + 1))
     room.ending(storage).end_of_user("C", "bob")
     assert room.broadcaster.frames == {}

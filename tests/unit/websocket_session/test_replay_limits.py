@@ -17,8 +17,9 @@ from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
 from commons.services.connections import ConnectionsService
 from commons.services.messages import MessagesService
+from commons.services.replay import MAX_BYTES, MAX_EVENTS
 from websocket_session.composition import build_services
-from websocket_session.services.replay import MAX_BYTES, MAX_EVENTS, ReplayService
+from websocket_session.services.subscribing import SubscribingService
 from websocket_session.settings import SessionSettings
 
 ALICE = Caller(user_id="alice", expires_at=2**40)
@@ -106,12 +107,12 @@ def socket() -> Socket:
     return Socket()
 
 
-def replay_over(repository: InMemoryRepository, socket: Socket) -> ReplayService:
-    return build_services(SETTINGS, repository=repository, broadcaster=socket).replay
+def replay_over(repository: InMemoryRepository, socket: Socket) -> SubscribingService:
+    return build_services(SETTINGS, repository=repository, broadcaster=socket).subscribing
 
 
 @pytest.fixture
-def replay(repository: InMemoryRepository, socket: Socket) -> ReplayService:
+def replay(repository: InMemoryRepository, socket: Socket) -> SubscribingService:
     return replay_over(repository, socket)
 
 
@@ -125,7 +126,7 @@ def test_1000_events_are_replayed(
     repository: InMemoryRepository,
     connection: Connection,
     channel_id: str,
-    replay: ReplayService,
+    replay: SubscribingService,
     socket: Socket,
 ) -> None:
     append(repository, channel_id, MAX_EVENTS)
@@ -138,7 +139,7 @@ def test_of_1001_events_the_last_is_left_to_sync_and_what_follows_comes_live(
     repository: InMemoryRepository,
     connection: Connection,
     channel_id: str,
-    replay: ReplayService,
+    replay: SubscribingService,
     socket: Socket,
 ) -> None:
     append(repository, channel_id, MAX_EVENTS + 1)
@@ -146,14 +147,14 @@ def test_of_1001_events_the_last_is_left_to_sync_and_what_follows_comes_live(
     assert socket.seqs == list(range(1, 1_001))
     assert (socket.ack["through"], socket.ack["hasMore"]) == (1_000, True)
     (row,) = ConnectionsService(repository).subscriptions(channel_id)
-    assert row.live_after == 1_001
+    assert (row.state, row.live_after) == ("live", None)
 
 
 def test_a_replay_ends_at_1_mb_in_frames_of_at_most_128_kb(
     repository: InMemoryRepository,
     connection: Connection,
     channel_id: str,
-    replay: ReplayService,
+    replay: SubscribingService,
     socket: Socket,
 ) -> None:
     append(repository, channel_id, 40, "é" * 16_000)
@@ -221,3 +222,54 @@ def test_a_member_removed_while_frames_wait_gets_none_of_them(
         )
     assert removing.frames == []
     assert connections.subscriptions(channel_id, include_replaying=True) == []
+
+
+def test_a_plain_subscribe_during_a_replay_is_live_once_acknowledged_whatever_the_replay_ends_in(
+    repository: InMemoryRepository,
+    connection: Connection,
+    connections: ConnectionsService,
+    channel_id: str,
+) -> None:
+    append(repository, channel_id, 3)
+    later = Socket()
+
+    class StuckSocket(Socket):
+        def send(
+            self,
+            posts: Iterable[Post],
+            *,
+            budget_seconds: float = 10,  # noqa: ARG002  # as the gateway's are
+            revalidate: Revalidate | None = None,  # noqa: ARG002  # as the gateway's are
+        ) -> Outcome:
+            replay_over(repository, later).subscribe(
+                connections.require("c1"), channel_id, after=None, request_id="plain"
+            )
+            return Outcome(failed=frozenset(post.connection_id for post in posts))
+
+    with pytest.raises(TooManyRequestsError):
+        replay_over(repository, StuckSocket()).subscribe(
+            connection, channel_id, after=1, request_id="with after"
+        )
+
+    assert later.seqs == [2, 3]
+    assert (later.ack["requestId"], later.ack.get("through")) == ("plain", None)
+    assert [row.connection_id for row in connections.subscriptions(channel_id)] == ["c1"]
+
+
+def test_a_plain_subscribe_after_a_replay_that_died_is_live_at_once(
+    repository: InMemoryRepository,
+    connection: Connection,
+    connections: ConnectionsService,
+    channel_id: str,
+) -> None:
+    append(repository, channel_id, 3)
+    connections.subscribe(connection, channel_id, state="replaying", after=1)  # and no more of it
+    socket = Socket()
+
+    replay_over(repository, socket).subscribe(
+        connections.require("c1"), channel_id, after=None, request_id="plain"
+    )
+
+    assert socket.seqs == [2, 3]
+    assert socket.ack["requestId"] == "plain"
+    assert [row.connection_id for row in connections.subscriptions(channel_id)] == ["c1"]

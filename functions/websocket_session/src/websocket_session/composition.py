@@ -15,11 +15,12 @@ from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from commons.services.rate_limit import NoticeRateService
 from commons.services.read_marks import ReadMarksService
+from commons.services.replay import ReplayService
 from websocket_session.services.catch_up import CatchUpService
 from websocket_session.services.heads import HeadsService
 from websocket_session.services.listeners import ListenersService
 from websocket_session.services.renewal import RenewalService
-from websocket_session.services.replay import ReplayService
+from websocket_session.services.subscribing import SubscribingService
 from websocket_session.services.typing import TypingService
 from websocket_session.settings import SessionSettings
 
@@ -30,9 +31,8 @@ class Services:
 
     broadcaster: IBroadcaster
     connections: ConnectionsService
-    replay: ReplayService
+    subscribing: SubscribingService
     catch_up: CatchUpService
-    listeners: ListenersService
     typing: TypingService
     read_marks: ReadMarksService
     generations: GenerationsService
@@ -54,21 +54,23 @@ def build_services(
     membership = MembershipService(storage)
     connections = ConnectionsService(storage)
     catch_up = CatchUpService(storage, event_log=event_log)
-    listeners = ListenersService(storage)
     broadcasts = ChannelBroadcastService(storage, broadcaster=sender, connections=connections)
     return Services(
         broadcaster=sender,
         connections=connections,
-        replay=ReplayService(
+        subscribing=SubscribingService(
             storage,
-            broadcaster=sender,
             connections=connections,
-            membership=membership,
-            catch_up=catch_up,
-            listeners=listeners,
+            replay=ReplayService(
+                storage,
+                broadcaster=sender,
+                connections=connections,
+                event_log=event_log,
+                membership=membership,
+            ),
+            listeners=ListenersService(storage),
         ),
         catch_up=catch_up,
-        listeners=listeners,
         typing=TypingService(
             storage,
             broadcasts=broadcasts,

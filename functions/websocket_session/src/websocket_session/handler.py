@@ -78,17 +78,8 @@ def serve_action(frame: ReceivedFrame, connection: Connection) -> Answer:
 
 def subscribe(frame: ReceivedFrame, connection: Connection) -> Shown[AckFrame] | None:
     request = frame.parse(Subscribe)
-    if request.after is not None:
-        services().replay.subscribe(
-            connection, request.channel_id, after=request.after, request_id=request.request_id
-        )
-        return None
-    services().connections.subscribe(connection, request.channel_id)
-    online = services().listeners.online(request.channel_id, connection.user_id)
-    return online.map(
-        lambda online: AckFrame(
-            request_id=request.request_id, channel_id=request.channel_id, online=online
-        )
+    return services().subscribing.subscribe(
+        connection, request.channel_id, after=request.after, request_id=request.request_id
     )
 
 

@@ -156,8 +156,35 @@ def timer_moment(moment: int) -> str:
     return f"{moment:012d}"
 
 
-def subscription_key(channel_id: str, user_id: str, connection_id: str) -> Key:
-    return {"channel_id": channel_id, "sk": f"{subscription_prefix(user_id)}{connection_id}"}
+def subscription_partition(channel_id: str, shard: int = 0) -> str:
+    """The first shard is the channel's own partition: most rooms have no other."""
+    return f"{channel_id}#{shard}" if shard else channel_id
+
+
+def channel_and_shard(subscription_partition: str) -> tuple[str, int]:
+    channel_id, _, shard = subscription_partition.partition("#")
+    return channel_id, int(shard or 0)
+
+
+def subscription_shard(connection_id: str, shards: int) -> int:
+    """Where a subscription that begins now is put, in a room of so many shards."""
+    return crc32(connection_id.encode()) % shards
+
+
+def subscription_key(channel_id: str, user_id: str, connection_id: str, shard: int = 0) -> Key:
+    return {
+        "channel_id": subscription_partition(channel_id, shard),
+        "sk": f"{subscription_prefix(user_id)}{connection_id}",
+    }
+
+
+def shards_key(channel_id: str) -> Key:
+    """Sorts before every subscription."""
+    return {"channel_id": channel_id, "sk": "#"}
+
+
+def removals_key(channel_id: str) -> Key:
+    return {"channel_id": f"removed#{channel_id}", "sk": SOLE}
 
 
 def subscription_prefix(user_id: str) -> str:

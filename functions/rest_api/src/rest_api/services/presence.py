@@ -2,21 +2,22 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
-from commons import keys
 from commons.clock import epoch_seconds
-from commons.dal import IRepository, Key, Query, SortBetween, Table
+from commons.dal import IRepository
 from commons.pages import that_fit
 from commons.records.connection import Subscription
 from commons.schemas.caller import Caller
 from commons.services.base import BaseService
 from commons.services.channel_reader import ChannelReader, Shown
+from commons.services.subscriptions import SubscriptionsService
 from rest_api.schemas import Presence
 
 _ROWS_AT_ONCE: Final = 500
 _MAX_ROWS: Final = 5_000
-"""About 1 MB. A user has 200 connections at most, so a page never ends without a user."""
+"""About 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class PresenceService(BaseService):
     def __init__(self, repository: IRepository | None = None) -> None:
         super().__init__(repository)
         self._reader = ChannelReader(self.repository)
+        self._subscriptions = SubscriptionsService(self.repository)
 
     def page(
         self, channel_id: str, caller: Caller, *, limit: int, after: str | None = None
@@ -47,14 +49,8 @@ class PresenceService(BaseService):
         )
 
     def _listeners(self, channel_id: str, limit: int, after: str | None) -> ListenersPage:
-        rows, last_key = self._rows(channel_id, limit, after)
+        rows, follows = self._rows(channel_id, limit, after)
         counts = Counter(row.user_id for row in rows if _is_live(row))
-        follows: str | None = None
-        if last_key is not None:
-            # More rows of the last user may follow: the next page begins with that user.
-            counts.pop(rows[-1].user_id, None)
-            earlier = [row.user_id for row in rows if row.user_id != rows[-1].user_id]
-            follows = earlier[-1] if earlier else after
         listeners = [
             Presence(user_id=user_id, connections=connections)
             for user_id, connections in sorted(counts.items())
@@ -64,26 +60,23 @@ class PresenceService(BaseService):
 
     def _rows(
         self, channel_id: str, limit: int, after: str | None
-    ) -> tuple[list[Subscription], Key | None]:
-        """Subscriptions of one user more than the page shows, if the channel has so many."""
+    ) -> tuple[list[Subscription], str | None]:
+        """Whole users' subscriptions, of one more than the page shows where there are so many.
+
+        Returns:
+            And the last of these users, where others follow.
+        """
         rows: list[Subscription] = []
-        start: Key | None = None
-        while True:
-            page = self.repository.query(
-                Query(
-                    table=Table.CONNECTIONS,
-                    partition=channel_id,
-                    sort=SortBetween(low=None if after is None else keys.past_user(after)),
-                    limit=_ROWS_AT_ONCE,
-                    consistent=True,
-                    start_after=start,
-                )
-            )
-            rows += map(Subscription.model_validate, page.items)
-            start = page.last_key
-            users = {row.user_id for row in rows if _is_live(row)}
-            if start is None or len(users) > limit + 1 or len(rows) >= _MAX_ROWS:
-                return rows, start
+        users: set[str] = set()
+        walk = self._subscriptions.walk(channel_id, page=_ROWS_AT_ONCE, past_user=after)
+        for user_id, of_user in groupby(walk, key=lambda row: row.user_id):
+            if rows and (len(users) > limit or len(rows) >= _MAX_ROWS):
+                return rows, rows[-1].user_id
+            some = list(of_user)
+            rows += some
+            if any(map(_is_live, some)):
+                users.add(user_id)
+        return rows, None
 
 
 def _is_live(row: Subscription) -> bool:

@@ -82,7 +82,7 @@ def _renewing(connection: Connection, caller: Caller) -> list[Write]:
         identity["name"] = caller.name
     user_id, connection_id = connection.user_id, connection.connection_id
     unchanged = all_of(
-        Compare("channel_count", "=", len(connection.channels)),
+        Compare("channel_count", "=", len(connection.partitions)),
         # Another end: it was renewed meanwhile, or is being erased.
         Compare("expires_at", "=", connection.expires_at),
     )
@@ -90,10 +90,7 @@ def _renewing(connection: Connection, caller: Caller) -> list[Write]:
         _set(keys.connection_key(connection_id), lifetime | identity, unchanged),
         _set(keys.user_connection_key(user_id, connection_id), lifetime),
     ]
-    writes += [
-        _set(keys.subscription_key(channel_id, user_id, connection_id), lifetime)
-        for channel_id in connection.channels
-    ]
+    writes += [_set(key, lifetime) for key in connection.subscription_keys()]
     return writes
 
 

@@ -18,15 +18,13 @@ from boto3.session import Session
 from commons.clock import epoch_milliseconds
 from commons.observability import log
 from commons.realtime.callback_api import CallbackApi, TransportError
+from commons.records.connection import HANDSHAKE_SECONDS
 
 BUDGET_SECONDS: Final = 10.0
 """The retry budget of a push (CONTRACT, *Delivery*)."""
 
 MAX_IN_FLIGHT: Final = 64
 """Posts at once: more threads than this only contend for the interpreter (`poe bench fanout`)."""
-
-HANDSHAKE_SECONDS: Final = 10.0
-"""API Gateway answers 410 while a handshake runs: a connection younger than this is not gone."""
 
 REVALIDATE_SECONDS: Final = 0.75
 """How often what still waits is looked at again: a removed member hears nothing after 1 s."""

@@ -1,6 +1,6 @@
 """Frames as bytes: each is serialised once, however many connections it goes to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from commons.schemas.event import Event
@@ -40,7 +40,11 @@ def pack_events(events: Iterable[bytes]) -> tuple[bytes, ...]:
     Raises:
         EventTooLargeError: one of them passes MAX_EVENT_BYTES.
     """
-    packed: list[bytes] = []
+    return tuple(frame for frame, _ in pack_and_count(events))
+
+
+def pack_and_count(events: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """As `pack_events`: each frame with the number of events that it holds."""
     batch: list[bytes] = []
     size = _ENVELOPE
     for event in events:
@@ -48,13 +52,12 @@ def pack_events(events: Iterable[bytes]) -> tuple[bytes, ...]:
             raise EventTooLargeError(f"an event of {len(event)} bytes fits no frame")
         separator = 1 if batch else 0
         if size + separator + len(event) > MAX_FRAME_BYTES:
-            packed.append(_join(batch))
+            yield _join(batch), len(batch)
             batch, size, separator = [], _ENVELOPE, 0
         batch.append(event)
         size += separator + len(event)
     if batch:
-        packed.append(_join(batch))
-    return tuple(packed)
+        yield _join(batch), len(batch)
 
 
 def _join(batch: Sequence[bytes]) -> bytes:
