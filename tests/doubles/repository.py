@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.doubles.conditions import holds, ordered
 from tests.doubles.meter import TRANSACTION, Change, Meter
-from tests.doubles.sizes import item_size
+from tests.doubles.sizes import billed_bytes, item_size
 from tests.doubles.tables import InMemoryTables, held_by_index
 
 from commons.dal.dynamodb import BATCH_GET_KEYS, BATCH_WRITE_KEYS
@@ -154,7 +154,7 @@ class InMemoryRepository:
             items = self.tables.partition(query.table, query.partition, query.index)
             page, evaluated = _page(query, schema, items)
             self._count_read("Query", [evaluated], consistent=query.consistent)
-            return page
+            return replace(page, bytes_read=billed_bytes(evaluated)) if query.measured else page
 
     def iterate(self, query: Query) -> Iterator[Item]:
         while True:

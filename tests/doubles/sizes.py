@@ -4,6 +4,7 @@ The rules are those of the developer guide, "DynamoDB item sizes and formats".
 """
 
 from collections.abc import Mapping
+from math import ceil
 
 READ_UNIT_BYTES = 4 * 1024
 WRITE_UNIT_BYTES = 1024
@@ -14,6 +15,11 @@ _MEMBER_BYTES = 1
 
 def item_size(item: Mapping[str, object]) -> int:
     return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
+
+
+def billed_bytes(size: int) -> int:
+    """What a read of so many bytes is billed as, where it is consistent."""
+    return max(1, ceil(size / READ_UNIT_BYTES)) * READ_UNIT_BYTES
 
 
 def _value_size(value: object) -> int:  # noqa: PLR0911  # one a type

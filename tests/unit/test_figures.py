@@ -46,6 +46,7 @@ CONTRACT: Mapping[str, tuple[object, object]] = {
     "emoji of a message": (reactions.MAX_EMOJI, 20),
     "reactions of a message": (reactions.MAX_REACTIONS, 1_000),
     "unread messages shown": (unread.MAX_UNREAD, 100),
+    "bytes read for a page of channels": (channels.MAX_BYTES_READ, 5_000_000),
     "unread messages counted": (unread.NEWEST_COUNTED, 500),
     "characters of a system prompt": (channel.MAX_SYSTEM_PROMPT, 4_000),
     "tokens of a reply": (channel.MAX_TOKENS, 4_096),
@@ -117,6 +118,12 @@ def test_a_lease_survives_two_heartbeats_that_fail() -> None:
 
 def test_what_a_page_may_hold_fits_what_lambda_may_answer() -> None:
     assert pages.MAX_PAGE_BYTES + 64 * 1_024 < 1_100_000 < 6 * 1_024 * 1_024
+
+
+def test_no_channel_costs_a_page_more_than_is_kept_for_it() -> None:
+    index_entry = 210
+    most = encoded_frames.MAX_EVENT_BYTES + unread.NEWEST_COUNTED * index_entry
+    assert most < channels.MAX_CHANNEL_BYTES < channels.MAX_BYTES_READ / 10
 
 
 def test_every_row_that_cleans_itself_away_says_when_in_seconds(

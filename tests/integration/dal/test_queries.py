@@ -35,6 +35,16 @@ def seqs_of(items: Sequence[Item]) -> list[object]:
     return [item["seq"] for item in items]
 
 
+@pytest.mark.parametrize("consistent", [True, False])
+def test_only_a_measured_query_says_how_much_it_read(
+    storage: IRepository, consistent: bool
+) -> None:
+    events(storage, [1], text="x" * 1_000)
+
+    assert storage.query(log(consistent=consistent)).bytes_read == 0
+    assert storage.query(log(consistent=consistent, measured=True)).bytes_read > 1_000
+
+
 def log(**changes: object) -> Query:
     arguments: dict[str, object] = {"table": Table.CHAT_EVENTS, "partition": "c", **changes}
     return Query(**arguments)  # type: ignore[arg-type]  # the tests name Query's own fields

@@ -9,7 +9,11 @@ from tests.doubles.sizes import item_size
 from tests.integration.rest_api.client import Client
 from tests.integration.rest_api.conftest import MakeApi
 
+from commons import keys
+from commons.clock import now, rfc3339
 from commons.dal import Item, Key, Page, PutWrite, Query, Table, UpdateWrite, Write
+from commons.records.event import event_item
+from commons.schemas.event import MessageEditedData, Sender
 
 LONG = "😀" * 15_990
 CHANNELS = 20
@@ -28,18 +32,21 @@ class MeteredRepository(InMemoryRepository):
         self.largest_write = 0
 
     def query(self, query: Query) -> Page:
-        self.calls += 1
-        read = super().query(replace(query, where=None, attributes=None)).items
-        self.bytes_read += sum(map(item_size, read))
+        self._count_items(super().query(replace(query, where=None, attributes=None)).items)
         return super().query(query)
 
     def batch_get(
         self, table: Table, keys: Sequence[Key], *, consistent: bool = False
     ) -> list[Item]:
-        self.calls += 1
         items = super().batch_get(table, keys, consistent=consistent)
-        self.bytes_read += sum(map(item_size, items))
+        self._count_items(items)
         return items
+
+    def _count_items(self, read: Sequence[Item]) -> None:
+        bytes_read = sum(map(item_size, read))
+        with self.tables.lock:
+            self.calls += 1
+            self.bytes_read += bytes_read
 
     def transact(self, writes: Sequence[Write]) -> None:
         super().transact(writes)
@@ -81,6 +88,49 @@ def test_a_page_of_channels_full_of_long_edited_messages_is_cheap(
     assert [each["unreadCount"] for each in page["items"]] == [100] * CHANNELS
     assert metered.calls < 10 * CHANNELS
     assert metered.bytes_read < 5_000_000 * CHANNELS / 100
+
+
+@pytest.mark.parametrize("prompt", ["short", "😀" * 4_000], ids=["prompt", "long prompt"])
+def test_channels_that_cost_much_come_in_several_pages(
+    mallory: Client, metered: MeteredRepository, prompt: str
+) -> None:
+    channels = [mallory.new_channel("alice") for _ in range(100)]
+    for channel in channels:
+        mallory.patch(f"/v1/channels/{channel}", {"agent": {"systemPrompt": prompt}})
+        fill(metered, channel, reader="alice")
+    alice = mallory.as_user("alice")
+
+    listed: list[str] = []
+    pages, cursor = 0, ""
+    while cursor is not None:
+        metered.reset()
+        page = alice.get(f"/v1/channels?limit=100{cursor and f'&cursor={cursor}'}").body
+        cursor = page["nextCursor"]
+        pages += 1
+        listed += [each["channelId"] for each in page["items"]]
+        assert {(each["lastSeq"], each["unreadCount"]) for each in page["items"]} == {(502, 0)}
+        assert metered.bytes_read < 5_000_000
+        assert metered.calls < 10 * len(page["items"])
+
+    assert listed == sorted(channels)
+    assert pages < 10
+
+
+def fill(repository: InMemoryRepository, channel: str, *, reader: str) -> None:
+    """500 messages that do not count, and an edit that is as long as one can be."""
+    for seq in range(2, 502):
+        of_reader: Item = {"sender_id": reader} if seq % 2 else {"sender_id": "x", "redacted": True}
+        key = keys.event_key(channel, seq)
+        message = {**key, **of_reader, "message_seq": seq, "type": "message.created"}
+        repository.tables.store(Table.CHAT_EVENTS, (channel, seq), message)
+    edit = event_item(
+        channel,
+        502,
+        sender=Sender(id="mallory", kind="user"),
+        data=MessageEditedData(target=2, text=LONG),
+        created_at=rfc3339(now()),
+    )
+    repository.put(Table.CHAT_EVENTS, edit)
 
 
 def test_deleted_messages_do_not_count_as_unread(mallory: Client) -> None:

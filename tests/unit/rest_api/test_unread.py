@@ -43,7 +43,8 @@ def repository() -> CountingRepository:
 
 def unread(repository: CountingRepository, last_seq: int, read_seq: int = 0) -> int:
     repository.queries = repository.items_read = 0
-    return UnreadService(repository).count(CHANNEL, "bob", read_seq=read_seq, last_seq=last_seq)
+    unread = UnreadService(repository)
+    return unread.count(CHANNEL, "bob", read_seq=read_seq, last_seq=last_seq).count
 
 
 def test_nothing_is_read_for_who_has_read_all(repository: CountingRepository) -> None:

@@ -51,6 +51,13 @@ from rest_api.services.unread import UnreadService
 REPLAY_SECONDS: Final = 24 * 3_600
 """How long an `Idempotency-Key` is remembered."""
 
+MAX_BYTES_READ: Final = 5_000_000
+"""For a page of the list, however much the channels hold that others have filled."""
+
+MAX_CHANNEL_BYTES: Final = 250_000
+"""For one channel's figures: its last event, which is no larger than a frame, and 500 entries of
+the index, 105 KB with user ids of 128 characters."""
+
 _VIEWS_AT_ONCE: Final = 16
 
 
@@ -171,15 +178,8 @@ class ChannelsService(BaseService):
             if page.last_key is None:
                 break
             after = channel_ids[-1]
-        listed = opened[:limit]
-        with ThreadPoolExecutor(_VIEWS_AT_ONCE) as threads:
-            figures = threads.map(self._figures_if_there, listed)
-        read = {
-            each.channel.channel_id: figure
-            for each, figure in zip(listed, figures, strict=True)
-            if figure is not None
-        }
-        follows = listed[-1].channel.channel_id if len(opened) > limit else None
+        read, looked_at = self._figures_that_fit(opened[:limit])
+        follows = opened[looked_at - 1].channel.channel_id if looked_at < len(opened) else None
         views = self._reader.show_all(caller.user_id, read, _view)
         return views.map(lambda views: _page(list(views.values()), follows))
 
@@ -258,6 +258,28 @@ class ChannelsService(BaseService):
         except RepositoryError as error:
             log.warning("channel not cleared", channel_id=channel_id, error=type(error).__name__)
 
+    def _figures_that_fit(self, listed: Sequence[OpenChannel]) -> "tuple[dict[str, _Figures], int]":
+        """Of the first channels, up to a page's budget, and how many these are.
+
+        Nobody knows what a channel costs before it was read: as many are read at once as fit
+        whatever they hold.
+        """
+        figures: dict[str, _Figures] = {}
+        looked_at, left = 0, MAX_BYTES_READ - sum(map(_row_bytes, listed))
+        with ThreadPoolExecutor(_VIEWS_AT_ONCE) as threads:
+            while looked_at < len(listed):
+                fit = left // MAX_CHANNEL_BYTES
+                if looked_at and fit <= 0:
+                    break
+                group = listed[looked_at : looked_at + max(1, min(fit, _VIEWS_AT_ONCE))]
+                looked_at += len(group)
+                views = threads.map(self._figures_if_there, group)
+                for each, found in zip(group, views, strict=True):
+                    if found is not None:
+                        figures[each.channel.channel_id] = found
+                        left -= found.bytes_read
+        return figures, looked_at
+
     def _figures_if_there(self, opened: OpenChannel) -> "_Figures | None":
         """None for a channel that was deleted while the page was being put together."""
         try:
@@ -272,7 +294,12 @@ class ChannelsService(BaseService):
         unread = self._unread.count(
             channel_id, member.user_id, read_seq=member.read_seq, last_seq=last.seq
         )
-        return _Figures(last=last, read_seq=member.read_seq, unread_count=unread)
+        return _Figures(
+            last=last,
+            read_seq=member.read_seq,
+            unread_count=unread.count,
+            bytes_read=last.bytes_read + unread.bytes_read,
+        )
 
     def _replayed(self, caller: Caller, marker: Item, digest: str) -> Shown[Channel]:
         if marker["digest"] != digest:
@@ -292,6 +319,13 @@ class _Figures:
     last: LastEvent
     read_seq: int
     unread_count: int
+    bytes_read: int = 0
+
+
+def _row_bytes(opened: OpenChannel) -> int:
+    """What its rows cost a page, which reads them before the figures and afterwards."""
+    rows = (opened.channel, opened.member)
+    return 2 * sum(len(row.model_dump_json(exclude_none=True).encode()) for row in rows)
 
 
 def _view(figures: _Figures, opened: OpenChannel) -> Channel:

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         BatchWriteItemInputTypeDef,
         BatchWriteItemOutputTypeDef,
         QueryInputTypeDef,
+        QueryOutputTypeDef,
         TransactWriteItemsInputTypeDef,
         UniversalAttributeValueTypeDef,
         WriteRequestOutputTypeDef,
@@ -69,6 +70,9 @@ if TYPE_CHECKING:
 
 BATCH_GET_KEYS = 100
 BATCH_WRITE_KEYS = 25
+
+READ_UNIT_BYTES = 4 * 1024
+"""What one unit reads consistently; twice that otherwise."""
 
 MAX_ATTEMPTS = 8
 """Of a call that keeps meeting other transactions, or of a batch that makes no headway."""
@@ -227,6 +231,8 @@ class DynamoDBRepository:
             request["FilterExpression"] = expressions.condition(query.where)
         if query.attributes is not None:
             request["ProjectionExpression"] = expressions.projection(query.attributes)
+        if query.measured:
+            request["ReturnConsumedCapacity"] = "TOTAL"
         request["ExpressionAttributeNames"] = expressions.names
         request["ExpressionAttributeValues"] = expressions.values
         answer = self._dynamodb.call(lambda client: client.query(**request))
@@ -234,6 +240,7 @@ class DynamoDBRepository:
         return Page(
             [deserialize(image) for image in answer["Items"]],
             deserialize_key(last) if last else None,
+            _bytes_read(query, answer),
         )
 
     def iterate(self, query: Query) -> Iterator[Item]:
@@ -300,6 +307,11 @@ def _next_attempt(attempt: int, *, headway: bool) -> int:
     if attempt + 1 == MAX_ATTEMPTS:
         raise StorageBusyError("a batch makes no headway")
     return attempt + 1
+
+
+def _bytes_read(query: Query, answer: "QueryOutputTypeDef") -> int:
+    units = answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
+    return int(units * READ_UNIT_BYTES * (1 if query.consistent else 2))
 
 
 def _own_item(error: ConditionFailedError, write_id: str) -> Item:

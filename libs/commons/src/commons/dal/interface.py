@@ -159,6 +159,7 @@ class Query:
         start_after: the `last_key` of the page before.
         where: drops items after they were read (and paid for).
         consistent: sees every write acknowledged before; not to be had on an index.
+        measured: the page is to say how much was read for it.
     """
 
     table: Table
@@ -171,6 +172,7 @@ class Query:
     start_after: Key | None = None
     where: Condition | None = None
     attributes: tuple[str, ...] | None = None
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +182,14 @@ class Page:
     Attributes:
         last_key: where to go on; None: nothing is left. A page that is full by its limit has one
             even where nothing follows.
+        bytes_read: of the items that were evaluated, whole, whatever was asked of them: what is
+            billed, in steps of 4 KB (8 KB at most where the query is not consistent). 0 where the
+            query is not `measured`.
     """
 
     items: list[Item]
     last_key: Key | None = None
+    bytes_read: int = 0
 
 
 class IRepository(Protocol):

@@ -13,6 +13,7 @@ from commons.dal import (
     IRepository,
     Item,
     NotExists,
+    Page,
     PutWrite,
     Query,
     SortBetween,
@@ -75,10 +76,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class LastEvent:
-    """`seq` is 0, and `created_at` None, for an empty log."""
+    """`seq` is 0, and `created_at` None, for an empty log.
+
+    Attributes:
+        bytes_read: to find it: the whole item is read, text and all.
+    """
 
     seq: int
     created_at: str | None
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +212,17 @@ class EventLogService(BaseService):
 
     def observe(self, channel_id: str, *, consistent: bool) -> LastEvent:
         """As `last_event`; one that is not `consistent` costs half, and may lag."""
-        item = self._last_item(channel_id, consistent=consistent)
+        page = self._last_items(channel_id, consistent=consistent)
+        item = _only(page)
         if item is not None and closes(item):
             self._heads.note_closed(channel_id)
             raise ChannelNotFoundError
         last = (
             LastEvent(0, None)
             if item is None
-            else LastEvent(cast("int", item["seq"]), cast("str", item["created_at"]))
+            else LastEvent(
+                cast("int", item["seq"]), cast("str", item["created_at"]), page.bytes_read
+            )
         )
         self._heads.note_read(
             channel_id,
@@ -224,14 +233,14 @@ class EventLogService(BaseService):
         return last
 
     def _last_seq(self, channel_id: str) -> int:
-        item = self._last_item(channel_id, consistent=True)
+        item = _only(self._last_items(channel_id, consistent=True))
         if item is None:
             return 0
         seq = cast("int", item["seq"])
         return seq if is_event(item) else seq - 1
 
-    def _last_item(self, channel_id: str, *, consistent: bool) -> Item | None:
-        page = self.repository.query(
+    def _last_items(self, channel_id: str, *, consistent: bool) -> Page:
+        return self.repository.query(
             Query(
                 table=Table.CHAT_EVENTS,
                 partition=channel_id,
@@ -239,9 +248,9 @@ class EventLogService(BaseService):
                 limit=1,
                 consistent=consistent,
                 attributes=("seq", "type", "created_at"),
+                measured=True,
             )
         )
-        return page.items[0] if page.items else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +398,10 @@ class _Append:
     def _read_head(self, *, consistent: bool) -> int:
         seq = self._event_log.observe(self._channel_id, consistent=consistent).seq
         return max(seq, self._heads.highest(self._channel_id))
+
+
+def _only(page: Page) -> Item | None:
+    return page.items[0] if page.items else None
 
 
 def _item(channel_id: str, seq: int, draft: Draft) -> Item:
