@@ -11,6 +11,8 @@ export class ChatError extends Error {
   constructor(problem, { retryAfter, cause } = {}) {
     super(problem.detail || problem.title || "The request failed.", { cause });
     this.name = "ChatError";
+    /** All that the server said. */
+    this.problem = problem;
     /** The HTTP status; 0 where no answer came. */
     this.status = problem.status ?? 0;
     /** The last segment of the problem's `type`. */

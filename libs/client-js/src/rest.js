@@ -5,7 +5,7 @@ import { TokenSource } from "./token-source.js";
 
 /**
  * @import {
- *   AgentChanges, Channel, ChatEvent, EventPage, Generation, Member, Message, Page, Problem,
+ *   AgentChanges, Channel, ChatEvent, EventPage, Generation, Member, Message, Page, Problem, Tool,
  * } from "./wire.js"
  * @import { Token } from "./token-source.js"
  */
@@ -248,6 +248,34 @@ export class ChatRest {
       body: { replyTo },
       repeatable: true,
       signal,
+    });
+  }
+
+  /**
+   * The tools that this deployment offers to agents.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<{items: Tool[]}>}
+   */
+  listTools(options) {
+    return this.call("GET", "/tools", options);
+  }
+
+  /**
+   * Says whether a call that the agent asked for is made. The same decision by the same user again
+   * answers the first one.
+   *
+   * @param {string} channelId
+   * @param {string} callId
+   * @param {{decision: "approve" | "deny", argumentsDigest?: string}} decision
+   * @param {CallOptions} [options]
+   * @returns {Promise<ChatEvent>} The `tool.decided` that stands.
+   */
+  decideCall(channelId, callId, decision, options) {
+    return this.call("POST", path`/channels/${channelId}/tools/${callId}/decision`, {
+      body: decision,
+      repeatable: true,
+      ...options,
     });
   }
 

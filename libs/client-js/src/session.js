@@ -1,6 +1,7 @@
 import { ChannelSubscription } from "./channel.js";
 import { ChatError, ConnectionLostError, localError } from "./chat-error.js";
 import { Backoff, pause } from "./backoff.js";
+import { argumentsDigest } from "./digest.js";
 import { watchEnvironment } from "./environment.js";
 import { guarded } from "./guarded.js";
 import { newId } from "./ids.js";
@@ -27,9 +28,11 @@ import { TokenSource } from "./token-source.js";
 /** @typedef {import("./wire.js").Message} Message */
 /** @typedef {import("./wire.js").PresenceUpdate} PresenceUpdate */
 /** @typedef {import("./wire.js").ReadUpdate} ReadUpdate */
+/** @typedef {import("./wire.js").Tool} Tool */
 /** @typedef {import("./wire.js").TypingUpdate} TypingUpdate */
 
 export { ChatError, ConnectionLostError } from "./chat-error.js";
+export { argumentsDigest } from "./digest.js";
 export { ChatRest } from "./rest.js";
 
 /** The most bytes that API Gateway takes in one frame. */
@@ -326,6 +329,32 @@ export class ChatSession {
   cancel(channelId, options) {
     // By REST: repeated after a reconnect it could end replies to questions that came later.
     return this.rest.cancelGenerations(channelId, options);
+  }
+
+  /** The tools that this deployment offers to agents. @returns {Promise<Tool[]>} */
+  async listTools() {
+    return (await this.rest.listTools()).items;
+  }
+
+  /**
+   * Approves or denies a call that the agent asked for in `tool.requested`. The server judges whether
+   * the user may.
+   *
+   * @param {string} channelId
+   * @param {string} callId
+   * @param {"approve" | "deny"} decision
+   * @param {object} [options]
+   * @param {unknown} [options.arguments] What the user was shown: where it is not what the call is
+   *   made with, the server refuses the decision.
+   * @param {AbortSignal} [options.signal] Gives up waiting; it may be decided all the same.
+   * @returns {Promise<ChatEvent>} The `tool.decided` that stands. Rejects with ChatError: 403 for whom
+   *   the call's `approval` does not name, 409 where it was decided before (`problem.decision`,
+   *   `problem.decidedBy`).
+   */
+  async decideTool(channelId, callId, decision, { arguments: shown, signal } = {}) {
+    const digest = shown === undefined ? undefined : await argumentsDigest(shown);
+    // By REST, as what ends replies: it may be repeated, and must not wait for a connection.
+    return this.rest.decideCall(channelId, callId, { decision, argumentsDigest: digest }, { signal });
   }
 
   /** Ends the session; its streams end. */

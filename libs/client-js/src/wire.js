@@ -39,6 +39,21 @@
  * @property {string} [name]
  * @property {Partial<Agent>} [agent]
  * @property {string} [reason]
+ * @property {string} [callId]
+ * @property {string} [tool] `server.tool`.
+ * @property {Record<string, unknown>} [arguments] All of them; empty once `redacted`.
+ * @property {ApprovalRule} [approval]
+ * @property {string} [expiresAt] When it is too late to decide.
+ * @property {"approved" | "denied" | "expired" | "cancelled"} [decision]
+ * @property {"ok" | "error" | "unknown"} [outcome]
+ * @property {string} [result] Its beginning where `truncated`.
+ * @property {boolean} [truncated]
+ */
+
+/**
+ * Who may decide whether a call is made: nobody has to, any member, who asked the question, an owner.
+ *
+ * @typedef {"none" | "anyone" | "requester" | "owner"} ApprovalRule
  */
 
 /** @typedef {EventFields & Record<string, unknown>} EventData */
@@ -106,6 +121,21 @@
  * @property {string} [systemPrompt] Shown to owners only.
  * @property {number} [maxTokens]
  * @property {number} [temperature]
+ * @property {string[]} [tools] What it may call: `server.tool`, or `server.*`.
+ * @property {Record<string, ApprovalRule>} [approval] By tool, where it is stricter than the deployment's.
+ */
+
+/**
+ * A tool that the deployment offers. What it says of itself is its server's word.
+ *
+ * @typedef {object} Tool
+ * @property {string} name `server.tool`.
+ * @property {string} [title]
+ * @property {string} [description]
+ * @property {Record<string, unknown>} inputSchema A JSON Schema of its arguments.
+ * @property {ApprovalRule} approval The deployment's rule: a channel may have a stricter one.
+ * @property {boolean} readOnly
+ * @property {boolean} idempotent
  */
 
 /** @typedef {{[Key in keyof Agent]?: Agent[Key] | null}} AgentChanges */
@@ -186,6 +216,8 @@
  * @property {number} [status]
  * @property {string} [detail]
  * @property {{field: string, message: string}[]} [errors]
+ * @property {string} [decision] Where a call was decided before.
+ * @property {string} [decidedBy]
  */
 
 export {};

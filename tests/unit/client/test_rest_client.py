@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,11 +23,18 @@ from chat_client import (
     ProtocolError,
     Retries,
     TokenError,
+    ToolDecided,
     UnreachableError,
+    arguments_digest,
 )
 from chat_client.tokens import SyncToken
+from commons.records.tool import arguments_digest as digest_of_the_server
 
-DESCRIPTION = Path(__file__).parents[3] / "stacks" / "rest" / "openapi.json"
+ROOT = Path(__file__).parents[3]
+DESCRIPTION = ROOT / "stacks" / "rest" / "openapi.json"
+DIGESTS = ROOT / "libs" / "client-js" / "test" / "support" / "digests.json"
+"""Values, and what their canonical JSON comes to; the JavaScript client is held to it, too."""
+
 HEALTH = {"status": "ok", "version": "1"}
 CHANNEL = {
     "channelId": "room",
@@ -381,3 +389,36 @@ async def test_the_async_client_waits_and_tries_alike() -> None:
     assert event.seq == 1
     assert len(server.waits) == 2
     assert len({json.loads(r.content)["clientMessageId"] for r in server.requests}) == 1
+
+
+def test_a_decision_says_what_it_is_about_and_answers_the_event_that_stands() -> None:
+    decided = {
+        **EVENT,
+        "type": "tool.decided",
+        "data": {"callId": "c/1", "decision": "approved", "target": 1, "generation": 1},
+    }
+    server = Server(httpx.ConnectError("lost"), ok(decided))
+
+    event = server.client().decide_call("room", "c/1", "approve", arguments_digest="abc")
+
+    assert isinstance(event, ToolDecided)
+    assert event.data.decision == "approved"
+    assert server.requests[1].url.raw_path == b"/v1/channels/room/tools/c%2F1/decision"
+    assert server.body(1) == {"decision": "approve", "argumentsDigest": "abc"}
+
+
+def test_a_refused_decision_says_who_decided_what() -> None:
+    problem = {"status": 409, "decision": "denied", "decidedBy": "bob", "title": "Decided before"}
+    server = Server(httpx.Response(409, json=problem))
+
+    with pytest.raises(ChatError) as refused:
+        server.client().decide_call("room", "c1", "approve")
+
+    assert refused.value.problem is not None
+    assert refused.value.problem.model_extra == {"decision": "denied", "decidedBy": "bob"}
+
+
+@pytest.mark.parametrize("case", json.loads(DIGESTS.read_text()))
+def test_the_digest_of_arguments_is_the_servers(case: dict[str, Any]) -> None:
+    assert arguments_digest(case["arguments"]) == case["digest"]
+    assert digest_of_the_server(case["arguments"]) == case["digest"]

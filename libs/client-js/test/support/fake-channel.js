@@ -1,19 +1,13 @@
+import { FakeCall, Refusal } from "./fake-call.js";
+
 /**
- * @import { Agent, ChatEvent, FinishReason, Generation, Message, Sender } from "../../src/wire.js"
+ * @import {
+ *   Agent, ApprovalRule, ChatEvent, FinishReason, Generation, Message, Sender,
+ * } from "../../src/wire.js"
  * @import { Connection } from "./fake-server.js"
  */
 
-/** A refusal, to be answered as a problem. */
-export class Refusal extends Error {
-  /**
-   * @param {number} status
-   * @param {string} detail
-   */
-  constructor(status, detail) {
-    super(detail);
-    this.status = status;
-  }
-}
+export { Refusal } from "./fake-call.js";
 
 /** @type {Sender} */
 const AGENT = { id: "#agent", name: "Agent", kind: "agent" };
@@ -61,6 +55,27 @@ export class FakeReply {
     this.channel.broadcast(this.#delta(text, true));
   }
 
+  /**
+   * Asks for a call of a tool; the reply waits until it is decided.
+   *
+   * @param {string} tool
+   * @param {Record<string, unknown>} [shown] Its arguments.
+   * @param {{approval?: ApprovalRule, expiresAt?: string}} [options]
+   */
+  ask(tool, shown = {}, { approval = "requester", expiresAt = "2099-01-01T00:00:00.000Z" } = {}) {
+    const call = new FakeCall(this, tool, shown, approval);
+    this.channel.calls.set(call.callId, call);
+    if (approval !== "none") this.status = "waiting";
+    this.channel.append("tool.requested", AGENT, {
+      ...call.place,
+      tool,
+      arguments: shown,
+      approval,
+      ...(approval !== "none" && { expiresAt }),
+    });
+    return call;
+  }
+
   /** @param {Connection} connection */
   greet(connection) {
     if (this.isOpen && this.index >= 0) connection.send(this.#delta(this.text, true));
@@ -87,9 +102,13 @@ export class FakeReply {
     this.channel.append("agent.failed", AGENT, data);
   }
 
-  cancel() {
+  /** @param {Sender} [by] */
+  cancel(by = AGENT) {
     if (!this.isOpen || this.isCancelled) return;
     this.isCancelled = true;
+    for (const call of this.channel.calls.values()) {
+      if (call.reply === this && call.isPending) call.settle("cancelled", by);
+    }
     this.finish("cancelled");
     for (const tell of this.onCancel) tell();
   }
@@ -116,6 +135,8 @@ export class FakeChannel {
   connections = new Set();
   /** @type {FakeReply[]} */
   replies = [];
+  /** @type {Map<string, FakeCall>} */
+  calls = new Map();
   /** @type {Map<string, ChatEvent>} */
   posted = new Map();
   /** @type {Map<string, number>} */
@@ -210,11 +231,22 @@ export class FakeChannel {
     if (question !== undefined) this.answer(question);
   }
 
-  /** @param {number} [replyTo] */
-  cancel(replyTo) {
+  /** @param {number | undefined} replyTo @param {string} userId Who cancels. */
+  cancel(replyTo, userId) {
     for (const reply of this.replies) {
-      if (replyTo === undefined || reply.question.seq === replyTo) reply.cancel();
+      if (replyTo === undefined || reply.question.seq === replyTo) reply.cancel(userSender(userId));
     }
+  }
+
+  /**
+   * @param {string} userId
+   * @param {string} callId
+   * @param {{decision?: unknown, argumentsDigest?: string}} request
+   */
+  decide(userId, callId, request) {
+    const call = this.calls.get(callId);
+    if (call === undefined) throw new Refusal(404, "There is no such call.");
+    return call.decide(userId, request);
   }
 
   /** @returns {Generation[]} */
@@ -268,7 +300,22 @@ export class FakeChannel {
     const event = this.log[seq - 1];
     if (event?.type !== "message.created") throw new Refusal(404, "There is no such message.");
     this.log[seq - 1] = { ...event, data: { ...event.data, text: "", redacted: true } };
+    const { replyTo = seq, generation } = event.data;
+    for (const call of this.calls.values()) {
+      const isOf = call.place.target === replyTo && (generation ?? call.place.generation) === call.place.generation;
+      if (isOf) this.#empty(call.callId);
+    }
     this.append("message.deleted", sender, { target: seq });
+  }
+
+  /** @param {string} callId */
+  #empty(callId) {
+    this.log = this.log.map((event) => {
+      const { type, data } = event;
+      if (data.callId !== callId || type === "tool.decided") return event;
+      const emptied = type === "tool.requested" ? { arguments: {} } : { result: "" };
+      return { ...event, data: { ...data, ...emptied, redacted: true } };
+    });
   }
 
   /** @param {string} userId */

@@ -10,6 +10,7 @@ import { tokenOf, userOf } from "./tokens.js";
 /**
  * @import { IncomingMessage, ServerResponse } from "node:http"
  * @import { WebSocket } from "ws"
+ * @import { Tool } from "../../src/wire.js"
  * @import { FakeReply } from "./fake-channel.js"
  */
 
@@ -54,6 +55,8 @@ export class FakeServer {
   deafTo = new Set();
   /** @type {(reply: FakeReply) => Promise<void>} */
   script = speak("I hear you.", 0);
+  /** What `GET /v1/tools` answers. @type {Tool[]} */
+  tools = [];
   refuseHandshakes = false;
   port = 0;
 
@@ -228,8 +231,12 @@ export class FakeServer {
         channel.broadcast({ type: "read", channelId, userId, seq: fields.seq }, connection);
         return { type: "ack", channelId, seq: fields.seq };
       case "cancel":
-        channel.cancel(fields.replyTo);
+        channel.cancel(fields.replyTo, userId);
         return { type: "ack", channelId };
+      case "decide": {
+        const event = channel.decide(userId, fields.callId, /** @type {any} */ (fields));
+        return { type: "ack", channelId, seq: event.seq, event };
+      }
       default:
         throw new Refusal(404, "There is no such action.");
     }
@@ -309,6 +316,7 @@ export class FakeServer {
     const [, , root, channelId = "", kind = "", id = "", verb = ""] = url.pathname
       .split("/")
       .map(decodeURIComponent);
+    if (root === "tools") return [200, { items: this.tools }];
     if (root === "me") return [200, { userId, name: userId }];
     if (root === "tickets") {
       this.#made += 1;
@@ -355,8 +363,10 @@ export class FakeServer {
       case "GET generations":
         return [200, { items: channel.generations() }];
       case "POST generations":
-        channel.cancel(body.replyTo);
+        channel.cancel(body.replyTo, userId);
         return [202];
+      case "POST tools decision":
+        return [200, channel.decide(userId, id, body)];
       case "GET events":
         return [200, channel.page(query("after") ?? 0, query("limit") ?? 50)];
       case "PUT read":
@@ -384,9 +394,9 @@ export class FakeServer {
 }
 
 /** @param {Refusal} refusal */
-function problem({ status, message }) {
+function problem({ status, message, fields }) {
   const type = `https://chat.example/problems/${status}`;
-  return { type, title: `Status ${status}`, status, detail: message };
+  return { type, title: `Status ${status}`, status, detail: message, ...fields };
 }
 
 /**

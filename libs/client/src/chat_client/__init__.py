@@ -2,6 +2,7 @@
 
 from chat_client.backoff import Backoff
 from chat_client.client import AsyncChatClient, ChatClient
+from chat_client.digest import arguments_digest
 from chat_client.errors import (
     AgentFailedError,
     ChatError,
@@ -40,6 +41,10 @@ from chat_client.models import (
     ReactionAdded,
     ReactionRemoved,
     Sender,
+    Tool,
+    ToolDecided,
+    ToolFinished,
+    ToolRequested,
     Usage,
 )
 from chat_client.replies import Delta
@@ -87,8 +92,13 @@ __all__ = [
     "SessionSettings",
     "SlowConsumerError",
     "TokenError",
+    "Tool",
+    "ToolDecided",
+    "ToolFinished",
+    "ToolRequested",
     "TypingUpdate",
     "UnreachableError",
     "UnsubscribedError",
     "Usage",
+    "arguments_digest",
 ]

@@ -26,6 +26,9 @@ type AgentMode = Literal["always", "mention", "off"] | str
 type FinishReason = Literal["stop", "length", "cancelled", "filtered"] | str
 type FailureReason = Literal["throttled", "timeout", "model_error", "empty", "budget"] | str
 type GenerationStatus = Literal["queued", "running", "waiting"] | str
+type ApprovalRule = Literal["none", "anyone", "requester", "owner"] | str
+type Decided = Literal["approved", "denied", "expired", "cancelled"] | str
+type CallOutcome = Literal["ok", "error", "unknown"] | str
 
 
 class Wire(BaseModel):
@@ -55,13 +58,21 @@ class Usage(Wire):
 
 
 class Agent(Wire):
-    """A channel's agent; `system_prompt` is shown to owners only."""
+    """A channel's agent.
+
+    Attributes:
+        system_prompt: shown to owners only.
+        tools: what it may call, each `server.tool` or `server.*`.
+        approval: by tool, the rule where the channel's is stricter than the deployment's.
+    """
 
     mode: AgentMode
     model_id: str
     system_prompt: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    tools: list[str] | None = None
+    approval: dict[str, ApprovalRule] | None = None
 
 
 class AgentChanges(Wire):
@@ -72,6 +83,8 @@ class AgentChanges(Wire):
     system_prompt: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    tools: list[str] | None = None
+    approval: dict[str, ApprovalRule] | None = None
 
 
 class Channel(Wire):
@@ -178,6 +191,47 @@ class AgentFailedData(EventData):
     reason: FailureReason
 
 
+class ToolRequestedData(EventData):
+    """The agent asks for a call of a tool, in its reply `generation` to the message `target`.
+
+    Attributes:
+        arguments: all of them; empty once `redacted`, with its question or its reply.
+        approval: who may decide; with `none` the call is made at once.
+        expires_at: when it is too late to decide.
+    """
+
+    target: int
+    generation: int
+    call_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    approval: ApprovalRule
+    expires_at: datetime | None = None
+    redacted: bool = False
+
+
+class ToolDecidedData(EventData):
+    """What became of the request; the event's sender is who decided."""
+
+    call_id: str
+    decision: Decided
+
+
+class ToolFinishedData(EventData):
+    """What the call came to.
+
+    Attributes:
+        outcome: `unknown`: whether the tool did it is not known, and it is not called again.
+        result: its beginning where `truncated`.
+    """
+
+    call_id: str
+    outcome: CallOutcome
+    result: str | None = None
+    truncated: bool = False
+    redacted: bool = False
+
+
 class Event(Wire):
     """An entry of a channel's log; `seq` is 1, 2, 3 … without a gap."""
 
@@ -244,6 +298,21 @@ class AgentFailed(Event):
     data: AgentFailedData
 
 
+class ToolRequested(Event):
+    type: Literal["tool.requested"] = "tool.requested"
+    data: ToolRequestedData
+
+
+class ToolDecided(Event):
+    type: Literal["tool.decided"] = "tool.decided"
+    data: ToolDecidedData
+
+
+class ToolFinished(Event):
+    type: Literal["tool.finished"] = "tool.finished"
+    data: ToolFinishedData
+
+
 EVENT_TYPES: Mapping[str, type[Event]] = {
     "message.created": MessageCreated,
     "message.edited": MessageEdited,
@@ -256,6 +325,9 @@ EVENT_TYPES: Mapping[str, type[Event]] = {
     "channel.updated": ChannelUpdated,
     "channel.deleted": ChannelDeleted,
     "agent.failed": AgentFailed,
+    "tool.requested": ToolRequested,
+    "tool.decided": ToolDecided,
+    "tool.finished": ToolFinished,
 }
 
 
@@ -329,6 +401,28 @@ class Generation(Wire):
 
 class GenerationList(Wire):
     items: list[Generation]
+
+
+class Tool(Wire):
+    """A tool that the deployment offers; its texts are its server's word.
+
+    Attributes:
+        name: `server.tool`.
+        input_schema: a JSON Schema of the arguments.
+        approval: the deployment's rule; a channel may have a stricter one.
+    """
+
+    name: str
+    title: str | None = None
+    description: str = ""
+    input_schema: dict[str, JsonValue]
+    approval: ApprovalRule
+    read_only: bool
+    idempotent: bool
+
+
+class ToolList(Wire):
+    items: list[Tool]
 
 
 class UsageSum(Wire):

@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import quote
 
 import httpx
@@ -29,6 +30,7 @@ from chat_client.models import (
     PresencePage,
     Role,
     Ticket,
+    ToolList,
     UsagePage,
 )
 
@@ -245,6 +247,31 @@ def cancel_generations(channel_id: str, *, reply_to: int | None = None) -> Opera
     """Ends the running replies: all up to now, or the one to the message `reply_to`."""
     body: dict[str, JsonValue] = {} if reply_to is None else {"replyTo": reply_to}
     return Operation("POST", _channel(channel_id, "/generations/cancel"), _nothing, body=body)
+
+
+def list_tools() -> Operation[ToolList]:
+    """The tools that the deployment offers to agents."""
+    return Operation("GET", "/v1/tools", _model(ToolList))
+
+
+def decide_call(
+    channel_id: str,
+    call_id: str,
+    decision: Literal["approve", "deny"],
+    *,
+    arguments_digest: str | None = None,
+) -> Operation[Event]:
+    """Says whether a call that the agent asked for is made; answers the `tool.decided` that stands.
+
+    `arguments_digest` (`chat_client.digest.arguments_digest`) is refused where it is not that of
+    the call. A call that was decided before: 409, whose problem says `decision` and `decidedBy`;
+    the same decision by the same user again answers the first one.
+    """
+    body: dict[str, JsonValue] = {"decision": decision}
+    if arguments_digest is not None:
+        body["argumentsDigest"] = arguments_digest
+    path = _channel(channel_id, f"/tools/{quote(call_id, safe='')}/decision")
+    return Operation("POST", path, _event, body=body)
 
 
 def get_usage(
