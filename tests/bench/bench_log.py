@@ -38,6 +38,7 @@ from commons.services.head_memory import FIRST_PATIENCE
 from commons.services.messages import MessagesService
 from commons.services.read_marks import ReadMarksService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
+from commons.services.tool_catalogue import ToolCatalogueService
 from rest_api.cursors import CursorCodec
 from rest_api.schemas import CreateChannel, EventsQuery, MessagesQuery
 from rest_api.services.agents import AgentRules
@@ -187,7 +188,7 @@ class Deployment:
 def channels_service(repository: IRepository) -> ChannelsService:
     return ChannelsService(
         repository,
-        agents=AgentRules(["model"]),
+        agents=AgentRules(["model"], catalogue=ToolCatalogueService(repository)),
         closing=ClosingService(repository, subscriptions=subscriptions_ending(repository)),
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import Item, Table, Update
+from commons.dal import IRepository, Item, Table, Update
+from commons.ids import tool_call_id
 from commons.records.generation import GenerationStep, OpenGeneration, StepCall
 from commons.records.tool import (
     ChannelTool,
@@ -18,11 +19,12 @@ from commons.records.tool import (
 )
 from commons.schemas.caller import Caller
 from commons.schemas.event import ApprovalRule, Event, MessageCreatedData, Sender
+from commons.schemas.tool import Decision
 from commons.services.event_log import Draft, EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.tool_call_rows import ToolCallRows
 from commons.services.tool_calls import ToolCallsService
-from commons.services.tool_decisions import Decision, ToolDecisionsService
+from commons.services.tool_decisions import ToolDecisionsService
 
 CHANNEL = "abcdefghijklmnopqrstuv"
 APPROVAL_SECONDS = 100
@@ -172,6 +174,28 @@ class Room:
         return told
 
 
+OPEN_RULES: Sequence[ApprovalRule] = ("owner", "anyone", "requester")
+
+
+def pending_calls(repository: IRepository, channel_id: str, question_seq: int) -> None:
+    """A reply that waits for decisions: a call of `notes.add` for each of `OPEN_RULES`."""
+    generations = GenerationsService(repository)
+    generations.ask(channel_id, question_seq, "nobody", correlation_id=None)
+    key = keys.open_generation_key(channel_id, question_seq, 1)
+    update = Update(set={"status": "running"}, add={"fence": 1})
+    row = OpenGeneration.model_validate(repository.update(Table.CHANNELS, key, update))
+    calls = [NewCall.of(a_tool("notes.add", rule), {"text": "milk"}) for rule in OPEN_RULES]
+    step = GenerationStep(
+        calls=[StepCall(provider_call_id=each, tool="notes.add") for each in OPEN_RULES]
+    )
+    row = ToolCallsService(repository).request(row, step, calls, text="")
+    repository.update(Table.CHANNELS, row.key, Update(set={"status": "waiting"}))
+
+
+def pending_call_id(channel_id: str, question_seq: int, rule: ApprovalRule) -> str:
+    return tool_call_id(channel_id, question_seq, 1, 0, OPEN_RULES.index(rule))
+
+
 def a_tool(name: str, rule: ApprovalRule) -> ChannelTool:
     server, _, own = name.partition(".")
     return ChannelTool.of(server, OfferedTool(name=own, approval=rule))
@@ -181,6 +205,6 @@ def caller(user_id: str) -> Caller:
     return Caller(user_id=user_id, expires_at=2_000_000_000)
 
 
-def offer(repository: InMemoryRepository, server: str, *tools: OfferedTool) -> None:
+def offer(repository: IRepository, server: str, *tools: OfferedTool) -> None:
     record = ToolServerRecord(name=server, tools=list(tools), read_at="2026-01-01T00:00:00.000Z")
     repository.put(Table.CHANNELS, {**record.key, **record.model_dump(exclude_none=True)})

@@ -22,6 +22,7 @@ from websocket_sendmessage.schemas import SendMessage
 from websocket_session.schemas import (
     Authenticate,
     Cancel,
+    Decide,
     Ping,
     Read,
     Subscribe,
@@ -131,6 +132,20 @@ CLIENT_FRAMES: Sequence[ClientFrame] = (
         example={"action": "cancel", "requestId": "6", **_CHANNEL, "replyTo": 12},
     ),
     ClientFrame(
+        schema=Decide,
+        summary="Approve or deny a call of a tool",
+        description="Once, by whoever the call's `approval` names. The ack holds the `tool.decided` "
+        "that stands; the same decision by the same person again is answered alike. Decided before: "
+        "an error (409) that says `decision` and `decidedBy`.",
+        example={
+            "action": "decide",
+            "requestId": "9",
+            **_CHANNEL,
+            "callId": examples.CALL_ID,
+            "decision": "approve",
+        },
+    ),
+    ClientFrame(
         schema=Authenticate,
         summary="Let the connection live as long as a fresh token",
         description="The token is the same user's. The ack says `expiresAt`.",
@@ -225,6 +240,7 @@ SERVER_FRAMES: Sequence[ServerFrame] = (
                 "online": ["alice", "bob"],
             },
             {"type": "ack", "requestId": "7", "expiresAt": "2026-03-01T10:05:00.000Z"},
+            {"type": "ack", "requestId": "9", **_CHANNEL, "seq": 14, "event": examples.DECIDED},
         ],
         is_answer=True,
     ),

@@ -3,16 +3,18 @@
 from dataclasses import dataclass, field
 
 import pytest
+from tests.doubles.acting_room import offer, pending_calls
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.faults import FailingRepository, Failure
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Answer, Client
-from tests.integration.rest_api.test_rights import CASES, METHODS, Case
+from tests.integration.rest_api.test_rights import CASES, MEMBERS_MESSAGE, METHODS, Case
 
 from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import Table
 from commons.dynamodb.exceptions import StorageBusyError, StorageUnreachableError
+from commons.records.tool import OfferedTool
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageCreatedData, Sender
 from commons.services.connections import ConnectionsService
@@ -59,7 +61,8 @@ class World:
         )
         self.alice = Client(RestApi(services, allowed_origins=[]))
         self.bob = self.alice.as_user("bob")
-        self.channel = self.alice.new_channel("bob", "carol", "dave")
+        offer(self.storage, "notes", OfferedTool(name="add", approval="anyone"))
+        self.channel = self.alice.new_channel("bob", "carol", "dave", agent={"tools": ["notes.*"]})
         self.alice.say(self.channel, "a question")
         self.bob.say(self.channel, "mine", clientMessageId="once")
         EventLogService(self.storage).append(
@@ -71,6 +74,7 @@ class World:
                 ),
             ),
         )
+        pending_calls(self.storage, self.channel, MEMBERS_MESSAGE)
         self.alice.delete(f"/v1/channels/{self.channel}/members/carol")
         caller = Caller(user_id="bob", expires_at=epoch_milliseconds() // 1_000 + 3_600)
         ConnectionsService(self.storage).register(
@@ -83,8 +87,7 @@ class World:
     def ask(self, case: Case) -> Answer:
         """As whoever may."""
         client = self.alice if case.owner < 300 else self.bob
-        target = f"/v1/channels/{self.channel}{case.target}"
-        return client.call(METHODS[case.operation_id], target, case.body)
+        return client.call(METHODS[case.operation_id], case.path(self.channel), case.body)
 
     def check(self) -> None:
         """Nothing is half written: the log has no gap, counts are those of the rows."""

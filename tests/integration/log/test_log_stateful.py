@@ -40,6 +40,7 @@ from commons.services.messages import MessagesService
 from commons.services.rate_limit import NoticeRateService
 from commons.services.read_marks import ReadMarksService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
+from commons.services.tool_catalogue import ToolCatalogueService
 from rest_api.services.agents import AgentRules
 from rest_api.services.channels import ChannelsService
 from rest_api.services.deletions import DeletionsService
@@ -109,7 +110,7 @@ class Process:
         ending = SubscriptionsEndingService(repository, broadcasts=broadcasts)
         self._channels = ChannelsService(
             repository,
-            agents=AgentRules(["none"]),
+            agents=AgentRules(["none"], catalogue=ToolCatalogueService(repository)),
             closing=ClosingService(repository, subscriptions=ending),
         )
 

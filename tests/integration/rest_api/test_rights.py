@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
+from tests.doubles.acting_room import OPEN_RULES, offer, pending_call_id, pending_calls
 from tests.doubles.repository import InMemoryRepository
 from tests.doubles.yesterday import YesterdaysRepository
 from tests.integration.rest_api.client import Answer, Client
 from tests.integration.rest_api.conftest import Listen, MakeApi
 
 from commons.dal import Key, Table
+from commons.records.tool import OfferedTool
 from commons.schemas.event import MessageCreatedData, Sender
 from commons.services.event_log import Draft, EventLogService
 from rest_api.description.operations import OPERATIONS
@@ -30,6 +32,13 @@ class Case:
     owner: int
     member: int
     body: object = None
+
+    def path(self, channel: str) -> str:
+        """Calls are named by the rule they are under."""
+        target = self.target
+        for rule in OPEN_RULES:
+            target = target.replace(f"{{{rule}}}", pending_call_id(channel, MEMBERS_MESSAGE, rule))
+        return f"/v1/channels/{channel}{target}"
 
 
 _MESSAGE = f"/messages/{MEMBERS_MESSAGE}"
@@ -56,6 +65,10 @@ CASES = [
     Case("cancelGenerations", "/generations/cancel", 202, 202),
     Case("cancelGenerations", "/generations/cancel", 202, 202, {"replyTo": OWNERS_MESSAGE}),
     Case("listGenerations", "/generations", 200, 200),
+    Case("decideCall", "/tools/{owner}/decision", 200, 403, {"decision": "approve"}),
+    Case("decideCall", "/tools/{anyone}/decision", 200, 200, {"decision": "deny"}),
+    Case("decideCall", "/tools/{requester}/decision", 403, 200, {"decision": "approve"}),
+    Case("decideCall", "/tools/none/decision", 404, 404, {"decision": "approve"}),
     Case("getUsage", "/usage", 200, 403),
     Case("listEvents", "/events", 200, 200),
     Case("setReadMark", "/read", 204, 204, {"seq": 1}),
@@ -91,7 +104,8 @@ def repository(storage: CrashingRepository) -> InMemoryRepository:
 @pytest.fixture
 def channel(storage: CrashingRepository, alice: Client, listen: Listen) -> str:
     """Alice's channel with bob, dave, and carol, who was removed; a question and its reply."""
-    channel = alice.new_channel("bob", "carol", "dave")
+    offer(storage, "notes", OfferedTool(name="add", approval="anyone"))
+    channel = alice.new_channel("bob", "carol", "dave", agent={"tools": ["notes.*"]})
     alice.say(channel, "a question")
     alice.as_user("bob").say(channel, "mine", clientMessageId="once")
     EventLogService(storage).append(
@@ -103,6 +117,7 @@ def channel(storage: CrashingRepository, alice: Client, listen: Listen) -> str:
             ),
         ),
     )
+    pending_calls(storage, channel, MEMBERS_MESSAGE)
     listen("alice", channel)
     alice.as_user("carol").say(channel, "carol's own", clientMessageId="once")
     assert alice.delete(f"/v1/channels/{channel}/members/carol").status == 204
@@ -132,8 +147,7 @@ PEOPLE: Mapping[Who, str] = {
 
 
 def ask(client: Client, case: Case, channel: str) -> Answer:
-    target = f"/v1/channels/{channel}{case.target}"
-    return client.call(METHODS[case.operation_id], target, case.body)
+    return client.call(METHODS[case.operation_id], case.path(channel), case.body)
 
 
 def test_every_operation_on_a_channel_is_in_the_table() -> None:

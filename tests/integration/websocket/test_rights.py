@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.acting_room import pending_call_id, pending_calls
 from tests.doubles.yesterday import YesterdaysRepository
 from tests.integration.websocket.conftest import Join, Open
 from tests.integration.websocket.gateway import Frame, ManagementApi, frame_of, message_event
@@ -44,6 +45,7 @@ ACTIONS = [
     Action({"action": "sync", "after": 0}, "sync"),
     Action({"action": "typing", "typing": True}, "nothing"),
     Action({"action": "read", "seq": 1}, "ack"),
+    Action({"action": "decide", "decision": "approve"}, "ack"),
     Action({"action": "cancel"}, "ack"),
     Action({"action": "cancel", "replyTo": 1}, "ack"),
 ]
@@ -76,6 +78,9 @@ def asked(
     MessagesService(storage).post(
         channel_id, caller, PostMessage(text="hello", client_message_id="once")
     )
+    agent = Update(set={"agent": {"model_id": "m", "tools": ["notes.*"]}})
+    storage.update(Table.CHANNELS, keys.channel_key(channel_id), agent)
+    pending_calls(storage, channel_id, 1)
     open_connection("c1", "asker", channels=() if who == "stranger" else (channel_id,))
     if who == "owner":
         key = keys.member_key(channel_id, "asker")
@@ -105,7 +110,10 @@ def ask(frame: Frame, channel: str, context: LambdaContext, management_api: Mana
     """The answer, however it comes: by the route itself, or posted."""
     management_api.posted.clear()
     handler = sendmessage_handler if frame["action"] == "sendmessage" else session_handler
-    response = handler.lambda_handler(message_event("c1", {**frame, "channelId": channel}), context)
+    frame = {**frame, "channelId": channel}
+    if frame["action"] == "decide":
+        frame["callId"] = pending_call_id(channel, 1, "anyone")
+    response = handler.lambda_handler(message_event("c1", frame), context)
     if "body" in response:
         return frame_of(response)
     posted = management_api.frames("c1")
@@ -146,7 +154,7 @@ def test_heads_are_those_of_the_channels_that_one_is_in(
         message_event("c1", {"action": "ping", "heads": True}), lambda_context
     )
 
-    assert frame_of(response)["heads"] == ({channel_id: 1} if who in MEMBERS else {})
+    assert frame_of(response)["heads"] == ({channel_id: 4} if who in MEMBERS else {})
 
 
 def test_unsubscribing_says_nothing_of_a_channel(

@@ -35,6 +35,8 @@ AUTHENTICATED = {
     ("GET", f"{CHANNEL}/generations"),
     ("POST", f"{CHANNEL}/generations/cancel"),
     ("GET", f"{CHANNEL}/usage"),
+    ("POST", f"{CHANNEL}/tools/{{callId}}/decision"),
+    ("GET", "/v1/tools"),
     ("GET", f"{CHANNEL}/events"),
     ("PUT", f"{CHANNEL}/read"),
     ("GET", f"{CHANNEL}/presence"),

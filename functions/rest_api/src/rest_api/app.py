@@ -13,7 +13,7 @@ from commons.observability import log
 from rest_api.composition import Services
 from rest_api.requests import encoded_path
 from rest_api.responses import problem_response
-from rest_api.routes import channels, generations, members, messages, service
+from rest_api.routes import channels, generations, members, messages, service, tools
 
 PREFLIGHT_SECONDS = 600
 """How long a browser may remember a preflight's answer; Chromium takes 2 h at most."""
@@ -32,7 +32,7 @@ class RestApi:
         self._app = APIGatewayRestResolver(cors=_cors(allowed_origins))
         self._app.exception_handler(Exception)(problem_response)
         self._app.exception_handler(NoSuchRouteError)(problem_response)
-        for resource in (service, channels, generations, members, messages):
+        for resource in (service, channels, generations, members, messages, tools):
             resource.add_routes(self._app, services)
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

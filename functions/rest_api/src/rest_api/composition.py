@@ -16,6 +16,8 @@ from commons.services.rate_limit import PostRateService
 from commons.services.read_marks import ReadMarksService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
 from commons.services.tickets import TicketsService
+from commons.services.tool_catalogue import ToolCatalogueService
+from commons.services.tool_decisions import ToolDecisionsService
 from rest_api.cursors import CursorCodec
 from rest_api.services.agents import AgentRules
 from rest_api.services.channels import ChannelsService
@@ -49,6 +51,8 @@ class Services:
     usage: UsageService
     tickets: TicketsService
     post_rate: PostRateService
+    catalogue: ToolCatalogueService
+    decisions: ToolDecisionsService
 
 
 def build_services(
@@ -73,11 +77,12 @@ def build_services(
         cursor_secret or (lambda: stored_secret(settings.cursor_secret_arn).encode())
     )
     generations = GenerationsService(storage)
+    catalogue = ToolCatalogueService(storage)
     return Services(
         cursors=cursors,
         channels=ChannelsService(
             storage,
-            agents=AgentRules(settings.models),
+            agents=AgentRules(settings.models, catalogue=catalogue),
             closing=ClosingService(storage, subscriptions=subscriptions),
         ),
         members=MembersService(
@@ -95,4 +100,6 @@ def build_services(
         usage=UsageService(storage),
         tickets=TicketsService(storage),
         post_rate=PostRateService(storage, rate=settings.post_rate),
+        catalogue=catalogue,
+        decisions=ToolDecisionsService(storage),
     )

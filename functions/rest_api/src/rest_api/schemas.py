@@ -16,8 +16,9 @@ from pydantic import (
 from commons.records.generation import OpenStatus
 from commons.schemas import BaseSchema
 from commons.schemas.channel import AgentChanges, Channel, Member
-from commons.schemas.event import Role
+from commons.schemas.event import ReadApprovalRule, Role
 from commons.schemas.message import Message
+from commons.schemas.tool import ArgumentsDigest, Decision
 from commons.schemas.types import ChannelName, Emoji, Integral, MessageText, Seq, UserId
 
 MAX_FIRST_MEMBERS = 40
@@ -152,6 +153,35 @@ class OpenGenerationView(BaseSchema):
 
 class OpenGenerationList(BaseSchema):
     items: list[OpenGenerationView]
+
+
+class Tool(BaseSchema):
+    """A tool that the stack offers to its channels; what it says of itself is its server's word.
+
+    Attributes:
+        name: `server.tool`.
+        input_schema: a JSON Schema of the arguments.
+        approval: the stack's rule, which a channel may make stricter.
+    """
+
+    name: str
+    title: str | None = None
+    description: str
+    input_schema: dict[str, Any]
+    approval: ReadApprovalRule
+    read_only: bool
+    idempotent: bool
+
+
+class ToolList(BaseSchema):
+    items: list[Tool]
+
+
+class DecideCall(BaseSchema):
+    """`arguments_digest`: SHA-256 of the canonical JSON (RFC 8785) of what is decided about."""
+
+    decision: Decision
+    arguments_digest: ArgumentsDigest | None = None
 
 
 Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_a_day)]

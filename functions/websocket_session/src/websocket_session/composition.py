@@ -16,6 +16,7 @@ from commons.services.membership import MembershipService
 from commons.services.rate_limit import NoticeRateService
 from commons.services.read_marks import ReadMarksService
 from commons.services.replay import ReplayService
+from commons.services.tool_decisions import ToolDecisionsService
 from websocket_session.services.catch_up import CatchUpService
 from websocket_session.services.heads import HeadsService
 from websocket_session.services.listeners import ListenersService
@@ -36,6 +37,7 @@ class Services:
     typing: TypingService
     read_marks: ReadMarksService
     generations: GenerationsService
+    decisions: ToolDecisionsService
     renewal: RenewalService
     heads: HeadsService
 
@@ -85,6 +87,7 @@ def build_services(
             notice_rate=NoticeRateService(storage, kind="read"),
         ),
         generations=GenerationsService(storage, event_log=event_log, membership=membership),
+        decisions=ToolDecisionsService(storage, event_log=event_log, membership=membership),
         renewal=RenewalService(
             storage,
             verify_token=verify_token or deferred_verifier(settings),

@@ -25,6 +25,7 @@ from websocket_session.schemas import (
     DEFAULT_EVENTS,
     Authenticate,
     Cancel,
+    Decide,
     Ping,
     Read,
     Subscribe,
@@ -125,6 +126,25 @@ def cancel(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     return AckFrame(request_id=request.request_id, channel_id=request.channel_id)
 
 
+def decide(frame: ReceivedFrame, connection: Connection) -> Shown[AckFrame]:
+    request = frame.parse(Decide)
+    shown = services().decisions.decide(
+        request.channel_id,
+        connection.as_caller(),
+        request.call_id,
+        request.decision,
+        request.arguments_digest,
+    )
+    return shown.map(
+        lambda event: AckFrame(
+            request_id=request.request_id,
+            channel_id=request.channel_id,
+            seq=event.seq,
+            event=event,
+        )
+    )
+
+
 def authenticate(frame: ReceivedFrame, connection: Connection) -> AckFrame:
     request = frame.parse(Authenticate)
     caller = services().renewal.renew(connection, request.token)
@@ -149,6 +169,7 @@ _ACTIONS: Final[Mapping[str, Act]] = {
     "typing": typing,
     "read": read,
     "cancel": cancel,
+    "decide": decide,
     "authenticate": authenticate,
     "ping": ping,
 }

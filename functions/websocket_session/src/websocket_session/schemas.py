@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from commons.schemas.client_frames import ChannelId, ClientFrame
+from commons.schemas.tool import ArgumentsDigest, CallId, Decision
 from commons.schemas.types import Integral, Seq
 
 MAX_EVENTS = 100
@@ -52,6 +53,14 @@ class Cancel(ClientFrame):
     action: Literal["cancel"]
     channel_id: ChannelId
     reply_to: Seq | None = None
+
+
+class Decide(ClientFrame):
+    action: Literal["decide"]
+    channel_id: ChannelId
+    call_id: CallId
+    decision: Decision
+    arguments_digest: ArgumentsDigest | None = None
 
 
 class Authenticate(ClientFrame):

@@ -26,7 +26,7 @@ _TAGS: Final = {
     "Channels": "Where people talk, and the agent's settings there.",
     "Members": "Who is in a channel, in which role.",
     "Messages": "Messages as they stand: edits, reactions and deletions applied.",
-    "Agent": "Replies of the agent.",
+    "Agent": "Replies of the agent, and the tools that it calls.",
     "Log": "Everything that happened in a channel, in order.",
     "Service": "The API itself, and who is calling.",
 }
@@ -46,6 +46,11 @@ _PATH_PARAMETERS: Final[dict[str, JsonObject]] = {
         "description": "The message's number.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 10**12 - 1},
         "example": 12,
+    },
+    "callId": {
+        "description": "The call's id, as `tool.requested` says it.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{52}$"},
+        "example": examples.CALL_ID,
     },
     "emoji": {
         "description": "1 to 32 code points, percent-encoded.",

@@ -121,3 +121,26 @@ PROBLEMS: dict[int, JsonObject] = {
         "detail": "Nothing is known to be wrong with the request: try again.",
     },
 }
+
+CALL_ID = "000000000c0000010000" + "9b74c9897bac770ffc029102a200c5de"
+TOOL: JsonObject = {
+    "name": "notes.add",
+    "title": "Add a note",
+    "description": "Keeps a note.",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"text": {"type": "string"}},
+        "required": ["text"],
+    },
+    "approval": "requester",
+    "readOnly": False,
+    "idempotent": True,
+}
+DECIDED: JsonObject = {
+    "channelId": CHANNEL_ID,
+    "seq": 14,
+    "type": "tool.decided",
+    "createdAt": "2026-03-01T09:05:10.000Z",
+    "sender": SENDER,
+    "data": {"target": 12, "generation": 1, "callId": CALL_ID, "decision": "approved"},
+}

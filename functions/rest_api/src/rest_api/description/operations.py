@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from commons.schemas.channel import Channel, Member
-from commons.schemas.event import EventPage, MessageCreated
+from commons.schemas.event import EventPage, MessageCreated, ToolDecided
 from commons.schemas.message import Message, PostMessage
 from commons.services.tickets import Ticket
 from rest_api.description import examples
@@ -13,6 +13,7 @@ from rest_api.schemas import (
     CancelGenerations,
     ChannelPage,
     CreateChannel,
+    DecideCall,
     EditMessage,
     EventsQuery,
     Health,
@@ -25,6 +26,7 @@ from rest_api.schemas import (
     PageQuery,
     PresencePage,
     PutMember,
+    ToolList,
     UpdateChannel,
     UsagePage,
     UsageQuery,
@@ -360,6 +362,43 @@ OPERATIONS: Sequence[Operation] = (
                 ),
             )
         ],
+    ),
+    Operation(
+        operation_id="listTools",
+        method="get",
+        path="/v1/tools",
+        tag="Agent",
+        summary="List the tools that this deployment offers",
+        description="An owner lets a channel's agent call some of them by `agent.tools`. What a "
+        "tool says of itself is its server's word.",
+        successes=[
+            Success(
+                status=200,
+                description="The tools, by name.",
+                body=Body(schema=ToolList, example={"items": [examples.TOOL]}),
+            )
+        ],
+    ),
+    Operation(
+        operation_id="decideCall",
+        method="post",
+        path=_CHANNEL + "/tools/{callId}/decision",
+        tag="Agent",
+        summary="Approve or deny a call of a tool",
+        description="Whoever the call's `approval` names decides, once. A 409 for a call that was "
+        "decided before says `decision` and, where it was a person's, `decidedBy`; so does one "
+        "that nobody decided in time. Other conflicts: the digest is not that of the call's "
+        "arguments, the question was deleted, the channel no longer allows the tool.",
+        request=Body(schema=DecideCall, example={"decision": "approve"}),
+        successes=[
+            Success(
+                status=200,
+                description="The decision; the first one, where the same person decides the same "
+                "again.",
+                body=Body(schema=ToolDecided, example=examples.DECIDED),
+            )
+        ],
+        errors=[403, 409],
     ),
     Operation(
         operation_id="getUsage",

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 
 from commons.schemas.base import BaseSchema
-from commons.schemas.event import AgentMode, AgentView, ReadRole
+from commons.schemas.event import AgentMode, AgentView, ApprovalRule, ReadRole
 from commons.schemas.types import Integral
 
 MAX_SYSTEM_PROMPT = 4_000
@@ -31,6 +31,13 @@ Temperature = Annotated[
 """0 to 1; what is closer to 0 than any model tells apart, and than DynamoDB holds, is 0."""
 
 
+MAX_TOOLS = 100
+"""Entries of `tools`, and of `approval`."""
+
+ToolPattern = Annotated[str, StringConstraints(min_length=3, max_length=200)]
+"""`server.tool` or `server.*`: whether there is such a one is for the catalogue to say."""
+
+
 class AgentChanges(BaseSchema):
     """What a caller says about an agent: a field left out is left as it is, null clears it."""
 
@@ -39,6 +46,8 @@ class AgentChanges(BaseSchema):
     system_prompt: SystemPrompt | None = None
     max_tokens: MaxTokens | None = None
     temperature: Temperature | None = None
+    tools: Annotated[list[ToolPattern], Field(max_length=MAX_TOOLS)] | None = None
+    approval: Annotated[dict[ToolPattern, ApprovalRule], Field(max_length=MAX_TOOLS)] | None = None
 
 
 class Channel(BaseSchema):

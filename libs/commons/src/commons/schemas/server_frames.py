@@ -60,6 +60,7 @@ class AckFrame(BaseSchema):
     """Answers a client frame; which optional fields it has depends on the action.
 
     `online` comes with `subscribe`'s: users with a live subscription, 200 at most, sorted.
+    `event` comes with `decide`'s: the `tool.decided` that stands.
     """
 
     type: Literal["ack"] = "ack"
@@ -71,6 +72,7 @@ class AckFrame(BaseSchema):
     has_more: bool | None = None
     expires_at: str | None = None
     online: list[str] | None = None
+    event: AnyEvent | None = None
 
 
 class SyncFrame(BaseSchema):

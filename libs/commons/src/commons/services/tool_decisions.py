@@ -1,12 +1,14 @@
 """Who says whether a call is made: people who hold the right, or else the clock."""
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import (
     Compare,
+    Condition,
     ConditionCheck,
     Exists,
     IRepository,
@@ -17,6 +19,7 @@ from commons.dal import (
     UpdateWrite,
     Write,
     all_of,
+    any_of,
 )
 from commons.errors import (
     CallNotFoundError,
@@ -24,20 +27,20 @@ from commons.errors import (
     DecidedBeforeError,
     ForbiddenError,
 )
+from commons.ids import CALL_ID_PATTERN
 from commons.observability import metrics
 from commons.records.channel import ChannelRecord
 from commons.records.generation import OpenGeneration
 from commons.records.tool import ToolCallRecord, may_decide, rule_in_force
 from commons.schemas.caller import Caller
 from commons.schemas.event import Decided, Event, Sender, ToolDecidedData
+from commons.schemas.tool import Decision
 from commons.services.base import BaseService
 from commons.services.channel_reader import ChannelReader, Shown, own
 from commons.services.event_log import Draft, EventLogService
 from commons.services.generation_hold import SYSTEM, GenerationLostError, still_held
 from commons.services.membership import MembershipService, OpenChannel, still_member
 from commons.services.tool_call_rows import ToolCallRows
-
-type Decision = Literal["approve", "deny"]
 
 _DECIDED: Final[dict[Decision, Decided]] = {"approve": "approved", "deny": "denied"}
 
@@ -128,7 +131,8 @@ class ToolDecisionsService(BaseService):
             call = self._rows.find(channel_id, call_id)
             if call is None or not self._is_overdue(call):
                 return None
-            return self._draft(call, "expired", SYSTEM, []) if call.requested_seq else None
+            # What nobody was told of is not waited for: its worker tells of it, or it ends.
+            return self._draft(call, "expired", SYSTEM, []) if call.is_told else None
 
         self._event_log.append(channel_id, prepare)
 
@@ -152,8 +156,9 @@ class ToolDecisionsService(BaseService):
         self._event_log.append(row.channel_id, prepare, goes_first=True)
 
     def _requested(self, channel_id: str, call_id: str) -> ToolCallRecord:
-        call = self._rows.find(channel_id, call_id)
-        if call is None or not call.requested_seq:
+        is_id = re.match(CALL_ID_PATTERN, call_id)
+        call = self._rows.find(channel_id, call_id) if is_id else None
+        if call is None or not call.is_told:
             raise CallNotFoundError
         if not self._is_overdue(call):
             return call
@@ -231,10 +236,14 @@ def decision_of(call: ToolCallRecord) -> str | None:
 
 def same_settings(channel: ChannelRecord) -> Write:
     """The channel is there, and its agent may call what it might when `channel` was read."""
+    version = channel.settings_version
+    unchanged: Condition = Compare("settings_version", "=", version)
+    if version == 0:
+        unchanged = any_of(NotExists("settings_version"), unchanged)
     return ConditionCheck(
         Table.CHANNELS,
         keys.channel_key(channel.channel_id),
-        all_of(Compare("settings_version", "=", channel.settings_version), NotExists("deleted")),
+        all_of(Exists("pk"), unchanged, NotExists("deleted")),
     )
 
 
