@@ -48,7 +48,7 @@ def _pytest(config: LocalStackConfig, arguments: list[str]) -> int:
         "CHAT_LOCAL_DIR": str(config.local_dir),
         "CHAT_ENFORCE_RIGHTS": "true",
     }
-    tests = [sys.executable, "-m", "pytest", "tests/e2e", "--durations=10", *arguments]
+    tests = [sys.executable, "-m", "pytest", "tests/e2e", "--durations=30", *arguments]
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
 
 

@@ -21,6 +21,7 @@ from devstack.local_stack import LocalStack
 
 KEY = f"sk-{secrets.token_hex(16)}"
 MODEL = "a-model-of-ones-own"
+ANOTHER_MODEL = "another-model"
 ORIGIN = "http://localhost:5173"
 pytestmark = [pytest.mark.alone, pytest.mark.rare]
 
@@ -145,3 +146,18 @@ def test_a_page_of_another_origin_may_not_connect(
 
     with pytest.raises(InvalidStatus), connect(url, origin=Origin("http://elsewhere.example")):
         pass
+
+
+def test_another_model_alone_is_taken_by_channels_old_and_new(
+    stack_with_own_model: LocalStack, caller: RestClient
+) -> None:
+    stack = LocalStack(stack_with_own_model.config.model_copy(update={"model": ANOTHER_MODEL}))
+    old = caller.create_channel(name="old", mode="off")
+
+    stack.up()
+    new = caller.call("POST", "/channels", 201, json={"name": "new"}).json()
+    caller.call("PATCH", f"/channels/{old}", 200, json={"agent": {"modelId": ANOTHER_MODEL}})
+
+    assert new["agent"]["modelId"] == ANOTHER_MODEL
+    refused = caller.call("PATCH", f"/channels/{old}", 422, json={"agent": {"modelId": MODEL}})
+    assert refused.json()["errors"]

@@ -7,14 +7,11 @@ import { RoomMessages } from "./room-messages.js";
  * @import { ChannelEnd } from "./channel.js"
  * @import { ReplyListener } from "./reply-follower.js"
  * @import { ChatSession } from "./session.js"
- * @import { Agent, ChatEvent, Delta, Generation } from "./wire.js"
+ * @import { Agent, ChatEvent, Delta } from "./wire.js"
  */
 
 const HISTORY = 100;
 const MENTION = /(?<![\p{L}\p{N}_])@agent(?![\p{L}\p{N}_])/iu;
-
-/** Milliseconds after which whoever subscribed has been told of each reply that is being written. */
-const GREETING = 1_500;
 
 /** Milliseconds without a sign of a reply, after which the server is asked whether there is one. */
 const PATIENCE = 15_000;
@@ -150,28 +147,10 @@ export class Room {
    * @returns {Promise<{replyTo: number, generation: number}[]>}
    */
   async generations() {
-    const open = (await this.#listed()) ?? (await this.#greeted());
+    const open = (await this.session.rest.listGenerations(this.channelId)).items;
     const mine = (/** @type {{replyTo: number}} */ { replyTo }) =>
       this.messages.get(replyTo)?.sender.id === this.userId ? 1 : 0;
     return [...open].sort((one, other) => mine(other) - mine(one) || other.replyTo - one.replyTo);
-  }
-
-  /** @returns {Promise<Generation[] | undefined>} Undefined where the server cannot say. */
-  async #listed() {
-    try {
-      return (await this.session.rest.listGenerations(this.channelId)).items;
-    } catch (error) {
-      // The channel was found when the room was opened: it is the operation that is not there.
-      if (error instanceof ChatError && error.status === 404) return undefined;
-      throw error;
-    }
-  }
-
-  /** A server that does not list its replies still greets a new subscription with each. */
-  async #greeted() {
-    const since = performance.now() - (this.session.liveSince(this.channelId) ?? 0);
-    if (this.openReplies.length === 0 && since < GREETING) await pause(GREETING - since);
-    return this.openReplies;
   }
 
   async #open() {

@@ -249,16 +249,6 @@ export class ChatSession {
   }
 
   /**
-   * When the subscription began to stand on the present connection, on the clock of
-   * `performance.now()`; undefined while it does not.
-   *
-   * @param {string} channelId
-   */
-  liveSince(channelId) {
-    return this.#known(channelId).liveSince;
-  }
-
-  /**
    * The replies that are being written now, with their text so far.
    *
    * @param {string} channelId

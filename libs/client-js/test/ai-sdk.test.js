@@ -379,23 +379,6 @@ test("a reply that is begun anew is shown as it ends", async (t) => {
   assert.deepEqual(texts(chat), ["Tell.", "A second try"]);
 });
 
-test("on a server that does not list its replies, resume finds the one that it is greeted with", async (t) => {
-  const channel = openChannel();
-  const steps = stepwise("one two");
-  server.script = steps.script;
-  channel.post("alice", { text: "Count." });
-  steps.reply.write("one ");
-  server.refuse(`GET /v1/channels/${channel.channelId}/generations`, 404);
-  const { chat } = openTab(t, channel);
-
-  const resumed = chat.resumeStream();
-  await eventually(() => texts(chat)[0] === "one ");
-  steps.reply.finish();
-  await resumed;
-
-  assert.equal(chat.messages[0]?.metadata?.seq, 2);
-});
-
 test("resume finds nothing where no reply is being written", async (t) => {
   const { chat } = openTab(t, openChannel());
 
