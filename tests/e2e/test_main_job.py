@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from threading import Barrier
 
 import pytest
 from tests.e2e.clients import REPLY_TIMEOUT, Json, RestClient, Socket, spoken
@@ -47,8 +48,12 @@ def test_twenty_writers_leave_no_gap_and_every_socket_sees_every_event_in_order(
     channel = alice.create_channel("bob")
     with connect(alice, channels=[channel]) as first, connect(bob, channels=[channel]) as second:
 
+        warm = Barrier(20)
+
         def write(writer: int) -> list[int]:
             with alice.again() as client:
+                client.call("GET", "/me", 200)
+                warm.wait(timeout=120)
                 return [client.post(channel, f"{writer}-{n}")["seq"] for n in range(10)]
 
         with ThreadPoolExecutor(20) as pool:

@@ -39,7 +39,7 @@ from commons.schemas.event import (
 from commons.services.base import BaseService
 from commons.services.head_memory import HeadMemory, head_memory_of
 
-APPEND_BUDGET_SECONDS: Final = 15.0
+APPEND_BUDGET_SECONDS: Final = 20.0
 """API Gateway gives a caller up after 29 s: what has not won by then says so while it can."""
 
 MAX_REJECTION_PAUSE_SECONDS: Final = 0.1
