@@ -90,7 +90,9 @@ def test_twenty_channels_are_answered_at_once_and_hold_no_delivery_back(
 RECOVERS = "message.created"
 
 
-@pytest.mark.parametrize("protocol", ["bedrock", pytest.param("openai", marks=pytest.mark.alone)])
+@pytest.mark.parametrize(
+    "protocol", ["bedrock", pytest.param("openai", marks=[pytest.mark.alone, pytest.mark.rare])]
+)
 def test_whatever_the_model_does_a_question_comes_to_one_end(
     request: pytest.FixtureRequest,
     alice: RestClient,
