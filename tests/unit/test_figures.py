@@ -24,7 +24,8 @@ from websocket_session.services import typing
 from workers_agent.pace import Pace
 from workers_agent.services import claims
 from workers_delivery.services import delivery
-from workers_presence import departures
+from workers_presence.services import changes as presence_changes
+from workers_presence.services import presence, rooms
 
 GATEWAY_SECONDS = 29
 """API Gateway gives up on a REST call and on a WebSocket route after this."""
@@ -57,7 +58,9 @@ CONTRACT: Mapping[str, tuple[object, object]] = {
     "events of a replay": (replay.MAX_EVENTS, 1_000),
     "bytes of a replay": (replay.MAX_BYTES, 1_024 * 1_024),
     "the same typing is told again after": (typing.REPEAT_MILLISECONDS, 2_000),
-    "offline after": (departures.GRACE_SECONDS, 5),
+    "offline after": (presence_changes.GRACE_SECONDS, 5),
+    "live connections of a channel whose presence is pushed": (rooms.MAX_LISTENERS, 200),
+    "who takes no presence is closed after": (presence.CLOSED_AFTER_MILLISECONDS, 10_000),
     "a push is tried for": (delivery.PUSH_SECONDS, 10.0),
     "a handshake may run for": (connection_records.HANDSHAKE_SECONDS, 10),
 }

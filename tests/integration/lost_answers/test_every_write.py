@@ -5,7 +5,7 @@ what he would have seen, and the state is what it would have been.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,9 +34,9 @@ from rest_api.settings import Settings
 from websocket_session.services.renewal import RenewalService
 from websocket_session.services.typing import TypingService
 from workers_agent.services.claims import Claim, ClaimsService
-from workers_presence.records import Change
-from workers_presence.schemas import Departure
-from workers_presence.services.presence import PresenceService
+from workers_presence.composition import build_services as build_presence
+from workers_presence.schemas import Check
+from workers_presence.settings import PresenceSettings
 
 SETTINGS: Final = Settings(
     websocket_callback_url="http://127.0.0.1:9",
@@ -237,27 +237,35 @@ def fail_reply(world: World) -> object:
     return world.alice.event_types(world.channel)
 
 
-def presence(world: World) -> PresenceService:
-    class Departures:
-        def postpone(self, departures: Sequence[Departure]) -> list[Departure]:
-            return [each for each in departures if not each.mark]
+class NoQueue:
+    """A test hands checks over by itself."""
 
-    return PresenceService(world.storage, broadcaster=world.broadcaster, departures=Departures())
+    def put(self, checks: Mapping[Check, int]) -> list[Check]:
+        return list(checks)[:0]
+
+
+def check_presence(world: World, mark: str | None = None) -> object:
+    """Whether bob came or, with a mark, has left."""
+    services = build_presence(
+        PresenceSettings(websocket_callback_url="http://127.0.0.1:9", departures_queue_url="-"),
+        repository=world.storage,
+        broadcaster=world.broadcaster,
+        queue=NoQueue(),
+    )
+    check = Check(channel_id=world.channel, user_id="bob", mark=mark)
+    return services.checks.take(
+        [{"messageId": "1", "eventSource": "aws:sqs", "body": check.to_json()}]
+    )
 
 
 def come_online(world: World) -> object:
-    change = Change(world.channel, "bob", "1", arrived=True)
-    again = presence(world).take_changes([change])
-    return again, frames_seen(world)
+    return check_presence(world), frames_seen(world)
 
 
 def go_offline(world: World) -> object:
-    service = presence(world)
-    service.take_changes([Change(world.channel, "bob", "1", arrived=True)])
+    check_presence(world)
     world.connections.forget("connection-of-bob")
-    service.take_changes([Change(world.channel, "bob", "2", mark="2")])
-    service.confirm(Departure(channel_id=world.channel, user_id="bob", mark="2"))
-    return frames_seen(world)
+    return check_presence(world, mark="2"), frames_seen(world)
 
 
 def put_back(world: World) -> object:
@@ -339,7 +347,7 @@ OPERATIONS: Mapping[str, Operation] = {
 _MASKS: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
     (re.compile(r"\b\d{10,13}(\.\d+)?\b"), "<time>"),
-    (re.compile(r"(?<='subscription_id', ')[\w-]{8}(?=')"), "<id>"),
+    (re.compile(r"(?<='subscription_id', ')[\w-]{8}(?=')|(?<='turn', ')[\w-]{8}(?=')"), "<id>"),
     (re.compile(r"(?<='removed', \[')[^\]]*(?='\])"), "<ids>"),
     (re.compile(r"timer#\d+"), "timer#<shard>"),
     (re.compile(r"(?<![\w-])([\w-]{22}|[\w-]{43}|[0-9a-f]{64})(?![\w-])"), "<id>"),

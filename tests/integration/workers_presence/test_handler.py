@@ -62,7 +62,7 @@ class Room:
         self._connections.forget(connection_id)
         return record
 
-    def departures(self) -> "list[QueueRecord]":
+    def checks(self) -> "list[QueueRecord]":
         """What the queue hands over at this moment, as Lambda sees it."""
         answer = self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
         return [
@@ -109,11 +109,11 @@ class Room:
 
 @pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    handler.batch_service.cache_clear()
+    handler.services.cache_clear()
     with serving_gateway() as gateway:
         monkeypatch.setenv("WEBSOCKET_CALLBACK_URL", gateway.url)
         yield gateway
-    handler.batch_service.cache_clear()
+    handler.services.cache_clear()
 
 
 @pytest.fixture
@@ -128,6 +128,7 @@ def room(
     monkeypatch.setenv("DEPARTURES_QUEUE_URL", url)
     room = Room(moto_repository, dynamodb, url)
     lambda_handler({"Records": [room.connect("carol", "carol=")]}, lambda_context)
+    lambda_handler({"Records": room.checks()}, lambda_context)
     gateway.bodies.clear()
     return room
 
@@ -145,20 +146,21 @@ def test_who_comes_is_announced_and_who_goes_is_announced_five_seconds_later(
     room: Room, gateway: Gateway, lambda_context: LambdaContext
 ) -> None:
     came = lambda_handler({"Records": [room.connect("alice", "a=")]}, lambda_context)
+    told = lambda_handler({"Records": room.checks()}, lambda_context)
     went = lambda_handler({"Records": [room.disconnect("alice", "a=")]}, lambda_context)
 
-    assert came == went == {"batchItemFailures": []}
+    assert came == told == went == {"batchItemFailures": []}
     assert gateway.frames("carol=") == [presence("alice", online=True)]
-    assert room.departures() == []
+    assert room.checks() == []
 
     time.sleep(5.1)
-    confirmed = lambda_handler({"Records": room.departures()}, lambda_context)
+    confirmed = lambda_handler({"Records": room.checks()}, lambda_context)
 
     assert confirmed == {"batchItemFailures": []}
     assert gateway.frames("carol=")[1:] == [presence("alice", online=False)]
 
 
-def test_a_departure_that_cannot_be_read_comes_again_alone(
+def test_a_check_that_cannot_be_read_comes_again_alone(
     room: Room, lambda_context: LambdaContext
 ) -> None:
     def message(message_id: str, body: object) -> "QueueRecord":
@@ -184,6 +186,7 @@ def test_a_poison_record_is_passed_over_and_the_rest_is_announced(
     poison["dynamodb"]["NewImage"]["state"] = {"?": "live"}
 
     answer = lambda_handler({"Records": [poison, room.connect("alice", "a=")]}, lambda_context)
+    lambda_handler({"Records": room.checks()}, lambda_context)
 
     assert answer == {"batchItemFailures": []}
     assert gateway.frames("carol=") == [presence("alice", online=True)]

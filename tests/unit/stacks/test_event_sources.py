@@ -154,6 +154,13 @@ class TestPresence:
     def test_nothing_else_wakes_it(self, changed: dict[str, Any], record: dict[str, Any]) -> None:
         assert not wakes(changed, record)
 
+    def test_no_outage_is_too_long_for_it(self, changed: dict[str, Any], workers: Template) -> None:
+        assert changed["MaximumRetryAttempts"] == changed["MaximumRecordAgeInSeconds"] == -1
+        queue = workers.queues["DeparturesQueue"]["Properties"]
+        an_hour = 3_600
+        assert queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] >= an_hour
+        assert queue["MessageRetentionPeriod"] > an_hour
+
 
 class TestAgent:
     def test_a_question_waits_for_no_other(self, workers: Template) -> None:

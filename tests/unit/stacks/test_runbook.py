@@ -37,7 +37,7 @@ def test_every_dashboard_is_named() -> None:
 
 
 def test_every_queue_that_can_be_put_back_to_work_says_so() -> None:
-    for queue in set(QUEUES) - {"departures-dead-letters", "presence-failures"}:
+    for queue in set(QUEUES) - {"presence-failures"}:
         row = next(line for line in RUNBOOK.splitlines() if line.startswith(f"| `{queue}`"))
         assert "redrive" in row, queue
 

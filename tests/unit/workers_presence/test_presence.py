@@ -1,11 +1,10 @@
 import pytest
-from tests.doubles.repository import InMemoryRepository
+from tests.doubles.broadcaster import InMemoryBroadcaster
 
 from commons import keys
-from commons.clock import epoch_seconds
-from commons.dal import Item, Key, Query, Table, Update
-from commons.dynamodb.exceptions import StorageBusyError
-from workers_presence.services.presence import ROW_SECONDS
+from commons.dal import Table, Update
+from workers_presence.schemas import Check
+from workers_presence.services.rooms import MAX_LISTENERS
 
 from .conftest import Room
 
@@ -24,21 +23,23 @@ def test_two_connections_in_one_batch_are_one_announcement(room: Room) -> None:
 
 
 def test_the_same_record_twice_is_announced_once(room: Room) -> None:
-    change = room.connect("alice", "a1")
+    record = room.connect("alice", "a1")
 
-    room.take(change)
-    room.take(change)
+    room.take(record)
+    room.take(record)
 
     assert room.told() == [("alice", True)]
 
 
-def test_several_who_come_in_one_batch_cost_one_send(room: Room) -> None:
-    room.broadcaster.calls.clear()
+def test_several_who_come_in_one_batch_cost_one_send(
+    room: Room, broadcaster: InMemoryBroadcaster
+) -> None:
+    broadcaster.calls.clear()
 
     room.take(room.connect("alice", "a1"), room.connect("bob", "b1"))
 
     assert sorted(room.told()) == [("alice", True), ("bob", True)]
-    assert len(room.broadcaster.calls) == 1
+    assert len(broadcaster.calls) == 1
 
 
 def test_who_left_is_announced_five_seconds_later(room: Room) -> None:
@@ -46,16 +47,21 @@ def test_who_left_is_announced_five_seconds_later(room: Room) -> None:
     room.take(room.disconnect("alice", "a1"))
     assert room.told() == [("alice", True)]
 
-    room.after_five_seconds()
+    room.after(4)
+    assert room.told() == []
 
+    room.after(1)
     assert room.told() == [("alice", False)]
 
 
 def test_who_has_another_connection_has_not_left(room: Room) -> None:
     room.take(room.connect("alice", "a1"), room.connect("alice", "a2"))
     room.take(room.disconnect("alice", "a1"))
+    room.told()
 
-    assert room.departures.waiting == []
+    room.after(5)
+
+    assert room.told() == []
 
 
 @pytest.mark.parametrize("new_first", [True, False])
@@ -69,7 +75,7 @@ def test_swapping_connections_within_five_seconds_says_nothing(room: Room, new_f
     else:
         room.take(room.disconnect("alice", "a1"))
         room.take(room.connect("alice", "a2"))
-    room.after_five_seconds()
+    room.after(5)
 
     assert room.told() == []
 
@@ -77,69 +83,52 @@ def test_swapping_connections_within_five_seconds_says_nothing(room: Room, new_f
 def test_who_came_back_and_left_again_is_gone_five_seconds_after_the_last_time(room: Room) -> None:
     room.take(room.connect("alice", "a1"))
     room.take(room.disconnect("alice", "a1"))
-    first = room.departures.waiting.pop()
+    room.after(3)
     room.take(room.connect("alice", "a2"))
     room.take(room.disconnect("alice", "a2"))
     room.told()
 
-    room.presence.confirm(first)
+    room.after(2)
     assert room.told() == []
 
-    room.after_five_seconds()
+    room.after(3)
     assert room.told() == [("alice", False)]
 
 
 def test_a_departure_handed_over_twice_is_announced_once(room: Room) -> None:
     room.take(room.connect("alice", "a1"))
     room.take(room.disconnect("alice", "a1"))
-    (departure,) = room.departures.waiting
+    (departure,) = room.queue.waiting
     room.told()
 
-    room.presence.confirm(departure)
-    room.presence.confirm(departure)
+    room.hand_over(departure)
+    room.hand_over(departure)
 
     assert room.told() == [("alice", False)]
 
 
-def test_a_batch_replayed_after_the_departure_was_announced_says_nothing(room: Room) -> None:
-    came, left = room.connect("alice", "a1"), room.disconnect("alice", "a1")
+def test_a_batch_replayed_after_the_departure_was_announced_never_says_online(room: Room) -> None:
+    came = room.connect("alice", "a1")
     room.take(came)
+    left = room.disconnect("alice", "a1")
     room.take(left)
-    room.after_five_seconds()
+    room.after(5)
     room.told()
 
     room.take(came)
     room.take(left)
-    room.after_five_seconds()
+    room.after(5)
 
-    assert room.told() == []
-
-
-def test_who_came_and_went_before_the_batch_was_taken_was_never_there(room: Room) -> None:
-    room.take(room.connect("alice", "a1"), room.disconnect("alice", "a1"))
-    room.after_five_seconds()
-
-    assert room.told() == []
+    assert ("alice", True) not in room.told()
 
 
-def test_who_comes_back_while_the_departure_is_announced_is_online_in_the_end(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+def test_who_came_and_went_before_anybody_was_told_is_offline_for_who_saw_them_in_an_ack(
+    room: Room,
 ) -> None:
-    room.take(room.connect("alice", "a1"))
-    room.take(room.disconnect("alice", "a1"))
-    room.told()
-    delete = room.repository.delete
+    room.take(room.connect("alice", "a1"), room.disconnect("alice", "a1"))
+    room.after(5)
 
-    def delete_and_come_back(table: Table, key: Key, **kwargs: object) -> Item | None:
-        deleted = delete(table, key, **kwargs)  # type: ignore[arg-type]  # as it was called
-        if key == keys.presence_key("C", "alice"):
-            room.take(room.connect("alice", "a2"))
-        return deleted
-
-    monkeypatch.setattr(room.repository, "delete", delete_and_come_back)
-    room.after_five_seconds()
-
-    assert room.told()[-1] == ("alice", True)
+    assert room.told() == [("alice", False)]
 
 
 def test_an_expired_or_replaying_subscription_is_nobodys_presence(room: Room) -> None:
@@ -160,7 +149,7 @@ def test_another_users_connection_does_not_count(room: Room) -> None:
     room.take(room.disconnect("ali", "a1"))
     room.told()
 
-    room.after_five_seconds()
+    room.after(5)
 
     assert room.told() == [("ali", False)]
 
@@ -168,42 +157,60 @@ def test_another_users_connection_does_not_count(room: Room) -> None:
 def test_what_the_queue_does_not_take_has_to_come_again(room: Room) -> None:
     room.take(room.connect("alice", "a1"))
     left = room.disconnect("alice", "a1")
-    room.departures.refuses = True
+    room.queue.refuses = True
 
-    assert room.take(left) == [left.sequence_number]
+    assert room.take(left) == [left["dynamodb"]["SequenceNumber"]]
 
-    room.departures.refuses = False
+    room.queue.refuses = False
     assert room.take(left) == []
-    room.after_five_seconds()
+    room.after(5)
     assert room.told() == [("alice", True), ("alice", False)]
 
 
-def test_what_storage_does_not_take_has_to_come_again_and_the_rest_is_announced(
-    room: Room, repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alice, bob = room.connect("alice", "a1"), room.connect("bob", "b1")
-    iterate = repository.iterate
-
-    def busy(query: Query) -> object:
-        if query.sort is not None and getattr(query.sort, "prefix", "").startswith("alice"):
-            raise StorageBusyError
-        return iterate(query)
-
-    monkeypatch.setattr(repository, "iterate", busy)
-
-    assert room.take(alice, bob) == [alice.sequence_number]
-    assert room.told() == [("bob", True)]
-
-
-def test_the_row_of_somebody_who_is_always_here_is_renewed(room: Room) -> None:
+def test_the_row_of_an_older_release_is_told_and_taken_over(room: Room) -> None:
     key = keys.presence_key("C", "alice")
+    room.repository.put(Table.CONNECTIONS, {**key, "ttl": 1})
+
     room.take(room.connect("alice", "a1"))
-    soon = epoch_seconds() + ROW_SECONDS // 3
-    room.repository.update(Table.CONNECTIONS, key, Update(set={"ttl": soon}))
 
-    room.take(room.connect("alice", "a2"))
-
-    ttl = room.repository.get(Table.CONNECTIONS, key)["ttl"]
-    assert isinstance(ttl, int)
-    assert ttl > soon
     assert room.told() == [("alice", True)]
+    assert "ttl" not in room.repository.get(Table.CONNECTIONS, key)
+
+
+def test_an_older_release_departure_that_waits_is_read() -> None:
+    check = Check.model_validate_json('{"channelId": "C", "userId": "alice", "mark": "7"}')
+
+    assert check == Check(channel_id="C", user_id="alice", mark="7")
+
+
+class TestALargeChannel:
+    @pytest.fixture
+    def room(self, room: Room) -> Room:
+        for number in range(MAX_LISTENERS - 2):
+            room.connect(f"user-{number}", f"conn-{number}")
+        return room
+
+    def test_is_told_up_to_two_hundred_connections(self, room: Room) -> None:
+        room.take(room.connect("alice", "a1"))
+
+        assert room.told() == [("alice", True)]
+
+    def test_is_not_told_above_them(self, room: Room) -> None:
+        room.take(room.connect("alice", "a1"))
+        room.told()
+
+        room.take(room.connect("bob", "b1"))
+        room.take(room.disconnect("alice", "a1"), room.connect("dora", "d1"))
+        room.after(5)
+
+        assert room.told() == []
+
+    def test_is_told_who_leaves_once_it_is_small_again(self, room: Room) -> None:
+        room.take(room.connect("alice", "a1"), room.connect("bob", "b1"))
+        assert room.told() == []
+        room.connections.forget("conn-0")
+
+        room.take(room.disconnect("bob", "b1"))
+        room.after(5)
+
+        assert room.told() == [("bob", False)]

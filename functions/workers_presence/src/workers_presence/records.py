@@ -1,27 +1,20 @@
-"""Stream records read into who may have come or gone."""
+"""Stream records read into checks of who may have come or gone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from commons.dal import deserialize
+from commons.records.connection import Subscription
 from commons.schemas.lambda_events import StreamRecord
+from workers_presence.schemas import ChannelUser, Check
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Change:
-    """What a batch says of one user in one channel.
+    """A check, and the sequence number of the first record that asks for it."""
 
-    Attributes:
-        sequence_number: of the first record about them.
-        arrived: a subscription went live.
-        mark: the sequence number of the last record of a subscription that ended.
-    """
-
-    channel_id: str
-    user_id: str
+    check: Check
     sequence_number: str
-    arrived: bool = False
-    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +26,39 @@ class Changes:
 
 
 def read_changes(records: Iterable[StreamRecord]) -> Changes:
-    found: dict[tuple[str, str], Change] = {}
+    """Of each user in a channel one arrival at most, and the last departure."""
+    found: dict[tuple[ChannelUser, bool], Change] = {}
     unreadable = 0
     for record in records:
         try:
-            read = _read(record)
+            check = _read(record)
         except (KeyError, TypeError, ValueError, AttributeError):
             unreadable += 1
             continue
-        if read is None:
-            continue
-        change = found.setdefault((read.channel_id, read.user_id), read)
-        change.arrived = change.arrived or read.arrived
-        change.mark = read.mark or change.mark
+        if check is not None:
+            kind = check.user, check.mark is None
+            number = (
+                found[kind].sequence_number
+                if kind in found
+                else record["dynamodb"]["SequenceNumber"]
+            )
+            found[kind] = Change(check, number)
     return Changes(tuple(found.values()), unreadable)
 
 
-def _read(record: StreamRecord) -> Change | None:
+def _read(record: StreamRecord) -> Check | None:
     """None for what is no subscription, and for one that was live before."""
     data = record["dynamodb"]
-    key = deserialize(data["Keys"])
-    channel_id, sort = key["channel_id"], key["sk"]
-    if not isinstance(channel_id, str) or not isinstance(sort, str):
-        raise TypeError("not a key of connections")
-    user_id, separator, _connection_id = sort.partition("#")
-    if "#" in channel_id or not separator:
+    has_ended = record["eventName"] == "REMOVE"
+    image = deserialize(data["OldImage"] if has_ended else data["NewImage"])
+    if "state" not in image:
         return None
-    number = data["SequenceNumber"]
-    if record["eventName"] == "REMOVE":
-        return Change(channel_id, user_id, number, mark=number)
+    row = Subscription.model_validate(image)
     was_live = deserialize(data.get("OldImage", {})).get("state") == "live"
-    is_live = deserialize(data["NewImage"]).get("state") == "live"
-    return Change(channel_id, user_id, number, arrived=True) if is_live and not was_live else None
+    if not has_ended and (was_live or row.state != "live"):
+        return None
+    return Check(
+        channel_id=row.channel_id,
+        user_id=row.user_id,
+        mark=data["SequenceNumber"] if has_ended else None,
+    )

@@ -1,15 +1,28 @@
 """What the presence worker hands to itself for later."""
 
+from typing import NamedTuple
+
 from commons.schemas.base import BaseSchema
 
 
-class Departure(BaseSchema):
-    """A user's last subscription to a channel ended.
+class ChannelUser(NamedTuple):
+    """A user as one channel sees them."""
+
+    channel_id: str
+    user_id: str
+
+
+class Check(BaseSchema):
+    """Is a channel to be told something of a user? It is, where that is not what it was told.
 
     Attributes:
-        mark: tells this departure from later ones of the same user.
+        mark: of a check 5 s after a subscription ended: tells that departure from later ones.
     """
 
     channel_id: str
     user_id: str
-    mark: str
+    mark: str | None = None
+
+    @property
+    def user(self) -> ChannelUser:
+        return ChannelUser(self.channel_id, self.user_id)

@@ -4,6 +4,6 @@ from commons.settings import CallbackSettings, TableSettings
 
 
 class PresenceSettings(TableSettings, CallbackSettings):
-    """Where frames are posted, and where departures wait."""
+    """Where frames are posted, and where checks wait, most of them of departures."""
 
     departures_queue_url: str

@@ -214,7 +214,7 @@ def user_connection_key(user_id: str, connection_id: str) -> Key:
 
 
 def presence_key(channel_id: str, user_id: str) -> Key:
-    """There while the channel believes that the user is online (docs/adr/0005)."""
+    """What the channel was told of whether the user is online (docs/adr/0054)."""
     return {"channel_id": f"presence#{channel_id}", "sk": user_id}
 
 

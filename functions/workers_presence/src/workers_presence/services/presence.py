@@ -1,191 +1,268 @@
-"""Online at the first live subscription, offline 5 s after the last (docs/adr/0005)."""
+"""Tells channels who came and who left, until everybody who listens knows (docs/adr/0054)."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from enum import Enum, auto
+from dataclasses import dataclass, field
 from typing import Final
 
-from commons import keys
-from commons.clock import epoch_seconds
-from commons.dal import (
-    Compare,
-    Exists,
-    IRepository,
-    Item,
-    Key,
-    NotExists,
-    Query,
-    SortPrefix,
-    Table,
-    Update,
-)
-from commons.dynamodb.exceptions import ConditionFailedError, RepositoryError
+from commons.dal import IRepository
+from commons.errors import UnavailableError
 from commons.observability import log
 from commons.realtime import encoded_frames
-from commons.realtime.broadcaster import IBroadcaster
+from commons.realtime.broadcaster import IBroadcaster, Post, one_per_connection
 from commons.records.connection import Subscription
 from commons.services.base import BaseService
 from commons.services.channel_broadcast import ChannelBroadcastService
-from workers_presence.departures import IDepartures
-from workers_presence.records import Change
-from workers_presence.schemas import Departure
+from workers_presence.schemas import ChannelUser, Check
+from workers_presence.services.rooms import Room, RoomsService
+from workers_presence.services.told import Told, ToldService
 
-ROW_SECONDS: Final = 24 * 3_600
-"""Far longer than a connection lives: a row is renewed by the connections that follow."""
+PUSH_SECONDS: Final = 3.0
+"""Ten checks of channels with 200 listeners are 2,000 frames: half a second of one worker."""
+
+CLOSED_AFTER_MILLISECONDS: Final = 10_000
+"""Whoever takes nothing for so long is closed, comes back, and hears of it in the ack."""
+
+NEWCOMER_MILLISECONDS: Final = 60_000
+"""Whoever subscribed longer ago does so after any departure that is being checked now."""
+
+CONFLICT_SECONDS: Final = 1
+"""Until a user of whom somebody else is telling too is checked again."""
+
+AGAIN_SECONDS: Final = 5
+LATE_SECONDS: Final = 60
+"""Until what was not stored, or not taken, is tried again: the older, the later."""
 
 _AT_ONCE: Final = 16
 
 
+@dataclass(frozen=True, slots=True)
+class _Saying:
+    """What a channel is being told of a user.
+
+    Attributes:
+        may_have_left: False before the 5 s after a departure are over.
+        before: what it was told until then.
+        turn: the row, as long as nobody else says something of the user.
+        room: as it was seen after the turn was taken.
+    """
+
+    user: ChannelUser
+    may_have_left: bool
+    before: Told | None
+    turn: Told
+    room: Room
+
+    @property
+    def online(self) -> bool:
+        was_online = self.before is not None and self.before.said and self.before.online
+        return self.user.user_id in self.room.there or (was_online and not self.may_have_left)
+
+    @property
+    def frame(self) -> bytes:
+        return encoded_frames.presence(*self.user, online=self.online)
+
+    def audience(self, listeners: Iterable[Subscription]) -> list[Subscription]:
+        """Who does not know it: everybody, where it is news.
+
+        Where it is not, those that did not take it, and those that subscribed since it was said:
+        the ack told them that the user was away, if that was within the grace of a departure.
+        """
+        before = self.before
+        if before is None and not self.online and not self.may_have_left:
+            # Nobody was told that the user came; if an ack said so, a check of the departure follows.
+            return []
+        if before is None or not before.said or before.online != self.online:
+            return list(listeners)
+        said_at = max(before.since, self.turn.since - NEWCOMER_MILLISECONDS)
+        return [
+            each
+            for each in listeners
+            if each.connection_id in before.missed or (each.live_since or 0) >= said_at
+        ]
+
+
 class PresenceService(BaseService):
-    """Keeps `(presence#C, U)` true to the subscriptions and tells the channel when it changes.
+    """Compares who is there with what the channel was told, and tells it the difference.
 
     Args:
-        broadcaster: how frames reach connections.
-        departures: where a departure waits before it counts.
+        broadcasts: reaches connections, and forgets those that are gone.
+        broadcaster: closes those that take nothing.
+        clock: epoch milliseconds.
     """
 
     def __init__(
         self,
         repository: IRepository | None = None,
         *,
+        told: ToldService,
+        rooms: RoomsService,
+        broadcasts: ChannelBroadcastService,
         broadcaster: IBroadcaster,
-        departures: IDepartures,
+        clock: Callable[[], int],
     ) -> None:
         super().__init__(repository)
-        self._departures = departures
-        self._channels = ChannelBroadcastService(self.repository, broadcaster=broadcaster)
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="presence")
+        self.told = told
+        self.rooms = rooms
+        self.broadcasts = broadcasts
+        self.broadcaster = broadcaster
+        self.clock = clock
+        self.threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="presence")
 
-    def take_changes(self, changes: Iterable[Change]) -> list[str]:
-        """Announces who came online, and lets departures wait.
+    def settle(self, checks: Iterable[Check]) -> dict[Check, int]:
+        """Does the checks side by side; what storage or the network did raises nothing.
 
         Returns:
-            The sequence numbers of changes that storage or the queue did not take.
+            Those that have to come again, each with the seconds until then.
         """
-        settled = self._settle_all(changes)
-        leaving = {
-            Departure(
-                channel_id=change.channel_id, user_id=change.user_id, mark=change.mark
-            ): change
-            for change in settled[_Outcome.LEFT]
-            if change.mark is not None
-        }
-        refused = self._departures.postpone(list(leaving)) if leaving else []
-        self._announce(settled[_Outcome.CAME])
-        log.info(
-            "presence",
-            came=len(settled[_Outcome.CAME]),
-            leaving=len(leaving) - len(refused),
-            failed=len(settled[_Outcome.FAILED]) + len(refused),
-        )
-        failed = [*settled[_Outcome.FAILED], *(leaving[departure] for departure in refused)]
-        return [change.sequence_number for change in failed]
+        by_user: dict[ChannelUser, list[Check]] = defaultdict(list)
+        for check in checks:
+            by_user[check.user].append(check)
+        return _Round(self, by_user).run()
 
-    def confirm(self, departure: Departure) -> None:
-        """Announces that a user left, unless they came back or left again later.
 
-        Raises:
-            RepositoryError: storage did not answer.
-        """
-        channel_id, user_id = departure.channel_id, departure.user_id
-        if self._is_present(channel_id, user_id):
-            return
-        try:
-            self.repository.delete(
-                Table.CONNECTIONS,
-                keys.presence_key(channel_id, user_id),
-                condition=Compare("departure", "=", departure.mark),
-            )
-        except ConditionFailedError:
-            return
-        self._channels.send(channel_id, encoded_frames.presence(channel_id, user_id, online=False))
-        if self._is_present(channel_id, user_id):
-            # Who came back in that very moment may have been announced before this frame.
-            self._come_online(channel_id, user_id)
-            self._channels.send(
-                channel_id, encoded_frames.presence(channel_id, user_id, online=True)
-            )
+@dataclass(slots=True)
+class _Round:
+    """One `settle`: a user drops out where there is nothing to tell, or has to come `again`.
 
-    def _settle_all(self, changes: Iterable[Change]) -> "dict[_Outcome, list[Change]]":
-        items = list(changes)
-        settled: dict[_Outcome, list[Change]] = {outcome: [] for outcome in _Outcome}
-        for change, outcome in zip(items, self._threads.map(self._settle, items), strict=True):
-            settled[outcome].append(change)
-        return settled
+    Who is there is looked at after the turn was taken. So of two rounds that tell of the same user
+    the one that looked first cannot end its turn, and what was told last was seen last.
+    """
 
-    def _settle(self, change: Change) -> "_Outcome":
-        try:
-            if self._is_present(change.channel_id, change.user_id):
-                came = change.arrived and self._come_online(change.channel_id, change.user_id)
-                return _Outcome.CAME if came else _Outcome.NOTHING
-            left = change.mark is not None and self._mark(change, change.mark)
-        except RepositoryError as error:
-            log.error("presence unsettled", error=type(error).__name__)
-            return _Outcome.FAILED
-        return _Outcome.LEFT if left else _Outcome.NOTHING
+    presence: PresenceService
+    checks: Mapping[ChannelUser, Sequence[Check]]
+    again: dict[ChannelUser, int] = field(default_factory=dict)
 
-    def _announce(self, changes: Iterable[Change]) -> None:
-        arrivals: dict[str, list[bytes]] = defaultdict(list)
-        for change in changes:
-            frame = encoded_frames.presence(change.channel_id, change.user_id, online=True)
-            arrivals[change.channel_id].append(frame)
-        sending = [
-            self._threads.submit(self._channels.send, channel_id, *some)
-            for channel_id, some in arrivals.items()
+    def run(self) -> dict[Check, int]:
+        told = self.presence.told
+        rows = self._read()
+        wanted = [
+            user
+            for user, checks in self.checks.items()
+            if user not in self.again and any(_is_wanted(each, rows.get(user)) for each in checks)
         ]
-        for each in sending:
-            if (error := each.exception()) is not None:
-                log.error("presence unannounced", error=type(error).__name__)
+        turns = self._each(wanted, lambda user: told.begin(user, rows.get(user)))
+        rooms = self._look(turns)
+        sayings = [
+            _Saying(user, self._may_have_left(user), rows.get(user), turn, rooms[user.channel_id])
+            for user, turn in turns.items()
+            if user.channel_id in rooms
+        ]
+        untold = self._push(sayings)
+        by_user = {saying.user: saying for saying in sayings if saying.user not in self.again}
+        self._each(by_user, lambda user: self._end(by_user[user], untold))
+        return {
+            check: seconds for user, seconds in self.again.items() for check in self.checks[user]
+        }
 
-    def _is_present(self, channel_id: str, user_id: str) -> bool:
-        rows = self.repository.iterate(
-            Query(
-                table=Table.CONNECTIONS,
-                partition=channel_id,
-                sort=SortPrefix(keys.subscription_prefix(user_id)),
-                consistent=True,
-            )
+    def _read(self) -> Mapping[ChannelUser, Told]:
+        try:
+            return self.presence.told.read(self.checks)
+        except UnavailableError as error:
+            self._put_off(self.checks, error)
+            return {}
+
+    def _may_have_left(self, user: ChannelUser) -> bool:
+        return any(check.mark is not None for check in self.checks[user])
+
+    def _look(self, users: Iterable[ChannelUser]) -> dict[str, Room]:
+        """The users' channels; those of one that cannot be read come again."""
+        by_channel: dict[str, list[ChannelUser]] = defaultdict(list)
+        for user in users:
+            by_channel[user.channel_id].append(user)
+
+        def look(channel_id: str) -> Room | None:
+            some = by_channel[channel_id]
+            try:
+                return self.presence.rooms.look(channel_id, [user.user_id for user in some])
+            except UnavailableError as error:
+                self._put_off(some, error)
+                return None
+
+        rooms = zip(by_channel, self.presence.threads.map(look, by_channel), strict=True)
+        return {channel_id: room for channel_id, room in rooms if room is not None}
+
+    def _each[T](
+        self, users: Iterable[ChannelUser], work: Callable[[ChannelUser], T | None]
+    ) -> dict[ChannelUser, T]:
+        """Side by side; where somebody else has the turn (None), the check comes again."""
+
+        def attempt(user: ChannelUser) -> T | None:
+            try:
+                result = work(user)
+            except UnavailableError as error:
+                self._put_off([user], error)
+                return None
+            if result is None:
+                self.again[user] = CONFLICT_SECONDS
+            return result
+
+        users = list(users)
+        results = zip(users, self.presence.threads.map(attempt, users), strict=True)
+        return {user: result for user, result in results if result is not None}
+
+    def _put_off(self, users: Iterable[ChannelUser], error: UnavailableError) -> None:
+        log.warning("presence put off", error=type(error).__name__)
+        self.again.update(dict.fromkeys(users, AGAIN_SECONDS))
+
+    def _push(self, sayings: Sequence[_Saying]) -> frozenset[str]:
+        """Posts what is said, a connection's frames together; answers who did not take theirs."""
+
+        def still_listening(waiting: frozenset[str]) -> Mapping[str, Post]:
+            """Whoever was removed meanwhile is told nothing, nor anybody where that cannot be said."""
+            posts = one_per_connection(_posts(sayings, self._look(each.user for each in sayings)))
+            return {each: posts[each] for each in waiting if each in posts}
+
+        outcome = self.presence.broadcasts.post(
+            _posts(sayings, {saying.user.channel_id: saying.room for saying in sayings}),
+            budget_seconds=PUSH_SECONDS,
+            revalidate=still_listening,
         )
-        moment = epoch_seconds()
-        subscriptions = map(Subscription.model_validate, rows)
-        return any(row.state == "live" and row.expires_at > moment for row in subscriptions)
+        missed = outcome.failed | outcome.unready
+        listening = {each.connection_id for saying in sayings for each in saying.room.listeners}
+        if len(missed) > max(outcome.delivered, len(listening) // 4):
+            # That many are not slow: it is the API that serves nobody.
+            return missed
+        silent = outcome.failed & {
+            each for saying in sayings for each in self._patience_ended(saying)
+        }
+        closed = self.presence.threads.map(self.presence.broadcaster.delete_connection, silent)
+        return missed - {each for each, is_closed in zip(silent, closed, strict=True) if is_closed}
 
-    def _come_online(self, channel_id: str, user_id: str) -> bool:
-        """False for who was online already."""
-        key = keys.presence_key(channel_id, user_id)
-        expiry = epoch_seconds() + ROW_SECONDS
-        try:
-            self.repository.put(
-                Table.CONNECTIONS, {**key, "ttl": expiry}, condition=NotExists("channel_id")
-            )
-        except ConditionFailedError as error:
-            self._renew(key, error.item, expiry)
-            return False
-        return True
+    def _patience_ended(self, saying: _Saying) -> frozenset[str]:
+        """Who had not taken it before, and was first told long ago."""
+        if self._age_milliseconds(saying) < CLOSED_AFTER_MILLISECONDS or saying.before is None:
+            return frozenset()
+        return saying.before.missed
 
-    def _renew(self, key: Key, item: Item | None, expiry: int) -> None:
-        """Keeps TTL from taking the row of somebody who is here day and night."""
-        ttl = 0 if item is None else item.get("ttl", 0)
-        if isinstance(ttl, int) and ttl < expiry - ROW_SECONDS // 2:
-            self.repository.update(Table.CONNECTIONS, key, Update(set={"ttl": expiry}))
+    def _age_milliseconds(self, saying: _Saying) -> int:
+        return self.presence.clock() - saying.turn.since
 
-    def _mark(self, change: Change, mark: str) -> bool:
-        """False for who was offline already."""
-        try:
-            self.repository.update(
-                Table.CONNECTIONS,
-                keys.presence_key(change.channel_id, change.user_id),
-                Update(set={"departure": mark}),
-                condition=Exists("channel_id"),
-            )
-        except ConditionFailedError:
-            return False
+    def _end(self, saying: _Saying, untold: frozenset[str]) -> bool | None:
+        audience = saying.audience(saying.room.listeners)
+        missed = untold & {each.connection_id for each in audience}
+        if not self.presence.told.end(
+            saying.user, saying.turn, online=saying.online, missed=missed
+        ):
+            return None
+        if missed:
+            age = self._age_milliseconds(saying) // 1_000
+            self.again[saying.user] = min(max(AGAIN_SECONDS, age), LATE_SECONDS)
         return True
 
 
-class _Outcome(Enum):
-    CAME = auto()
-    LEFT = auto()
-    NOTHING = auto()
-    FAILED = auto()
+def _is_wanted(check: Check, row: Told | None) -> bool:
+    """Whether the check may find something to tell, as far as the row says."""
+    if row is None:
+        return check.mark is None
+    return not row.is_settled if check.mark is None else not row.left_after(check.mark)
+
+
+def _posts(sayings: Iterable[_Saying], rooms: Mapping[str, Room]) -> list[Post]:
+    return [
+        Post(each.connection_id, (saying.frame,), each.connected_at)
+        for saying in sayings
+        if (room := rooms.get(saying.user.channel_id)) is not None
+        for each in saying.audience(room.listeners)
+    ]

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from commons.dal import IRepository
 from commons.errors import UnavailableError
 from commons.observability import log, metrics
-from commons.realtime.broadcaster import IBroadcaster, Outcome, Post
+from commons.realtime.broadcaster import IBroadcaster, Outcome, Post, Revalidate
 from commons.records.connection import Subscription
 from commons.services.base import BaseService
 from commons.services.connections import ConnectionsService
@@ -120,7 +120,19 @@ class ChannelBroadcastService(BaseService):
             Post(subscription.connection_id, tuple(frames), subscription.connected_at)
             for subscription in audience
         ]
-        outcome = self._broadcaster.send(posts, budget_seconds=budget_seconds)
+        return self.post(posts, budget_seconds=budget_seconds)
+
+    def post(
+        self,
+        posts: Iterable[Post],
+        *,
+        budget_seconds: float,
+        revalidate: Revalidate | None = None,
+    ) -> Outcome:
+        """Sends posts that the caller has put together, and forgets connections that are gone."""
+        outcome = self._broadcaster.send(
+            posts, budget_seconds=budget_seconds, revalidate=revalidate
+        )
         if outcome.gone:
             metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
             with ThreadPoolExecutor(_FORGET_AT_ONCE) as threads:
