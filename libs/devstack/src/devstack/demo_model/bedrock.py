@@ -18,7 +18,12 @@ from devstack.demo_model.script import Answer, Ask, question_of
 STREAM_CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
 _STRING_HEADER = 7
-_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "filtered": "content_filtered"}
+_STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "filtered": "content_filtered",
+    "tool_calls": "tool_use",
+}
 _ERROR_TYPES = {
     400: "ValidationException",
     403: "AccessDeniedException",
@@ -34,8 +39,16 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class _Block(_Wire):
+class _Text(_Wire):
     text: str = ""
+
+
+class _ToolResult(_Wire):
+    content: list[_Text]
+
+
+class _Block(_Text):
+    tool_result: _ToolResult | None = Field(default=None, alias="toolResult")
 
 
 class _Message(_Wire):
@@ -46,6 +59,23 @@ class _Message(_Wire):
     def text(self) -> str:
         return "\n".join(block.text for block in self.content)
 
+    @property
+    def results(self) -> list[str]:
+        results = [block.tool_result for block in self.content if block.tool_result is not None]
+        return ["".join(block.text for block in result.content) for result in results]
+
+
+class _ToolSpec(_Wire):
+    name: str
+
+
+class _Tool(_Wire):
+    spec: _ToolSpec | None = Field(default=None, alias="toolSpec")
+
+
+class _ToolConfig(_Wire):
+    tools: list[_Tool] = []
+
 
 class _InferenceConfig(_Wire):
     max_tokens: int | None = Field(default=None, alias="maxTokens")
@@ -55,6 +85,14 @@ class ConverseRequest(_Wire):
     messages: list[_Message] = Field(min_length=1)
     system: list[_Block] = []
     inference_config: _InferenceConfig = Field(default=_InferenceConfig(), alias="inferenceConfig")
+    tool_config: _ToolConfig = Field(default=_ToolConfig(), alias="toolConfig")
+
+    @property
+    def question(self) -> str:
+        """What the last of those who spoke said; results are nobody's words."""
+        asked = [each for each in self.messages if each.role == "user" and not each.results]
+        texts = [block.text for block in (asked or self.messages)[-1].content if block.text]
+        return texts[-1] if texts else ""
 
 
 def read_request(path: str, body: bytes) -> Ask:
@@ -68,12 +106,13 @@ def read_request(path: str, body: bytes) -> Ask:
     return Ask(
         protocol="bedrock",
         model_id=unquote(model_id),
-        # Blocks of one role follow each other where several people spoke: the last one is asked.
-        text=question_of(request.messages[-1].content[-1].text),
+        text=question_of(request.question),
         system="\n".join(block.text for block in request.system),
         conversation=tuple((message.role, message.text) for message in request.messages),
         max_tokens=request.inference_config.max_tokens,
         stream=operation == "converse-stream",
+        tools=tuple(tool.spec.name for tool in request.tool_config.tools if tool.spec is not None),
+        results=tuple(result for message in request.messages for result in message.results),
     )
 
 
@@ -112,9 +151,24 @@ def word(text: str) -> bytes:
 def closing(answer: Answer) -> bytes:
     return (
         _event("contentBlockStop", {"contentBlockIndex": 0})
+        + _calls(answer)
         + _event("messageStop", {"stopReason": _STOP_REASONS[answer.finish]})
         + _event("metadata", {"usage": _usage(answer), "metrics": {"latencyMs": 1}})
     )
+
+
+def _calls(answer: Answer) -> bytes:
+    """Each call in two pieces, as Bedrock streams them."""
+    blocks = b""
+    for block, call in enumerate(answer.calls, start=1):
+        start = {"toolUse": {"toolUseId": call.call_id, "name": call.tool}}
+        blocks += _event("contentBlockStart", {"contentBlockIndex": block, "start": start})
+        half = len(call.arguments) // 2
+        for piece in (call.arguments[:half], call.arguments[half:]):
+            delta = {"toolUse": {"input": piece}}
+            blocks += _event("contentBlockDelta", {"contentBlockIndex": block, "delta": delta})
+        blocks += _event("contentBlockStop", {"contentBlockIndex": block})
+    return blocks
 
 
 def stream_exception(exception: StreamException, message: str) -> bytes:
@@ -128,7 +182,17 @@ def stream_exception(exception: StreamException, message: str) -> bytes:
 
 def whole(answer: Answer) -> bytes:
     """The answer of Converse, which does not stream."""
-    content = [{"text": answer.text}] if answer.words else []
+    content: list[dict[str, object]] = [{"text": answer.text}] if answer.words else []
+    content += [
+        {
+            "toolUse": {
+                "toolUseId": call.call_id,
+                "name": call.tool,
+                "input": json.loads(call.arguments),
+            }
+        }
+        for call in answer.calls
+    ]
     return _json(
         {
             "output": {"message": {"role": "assistant", "content": content}},

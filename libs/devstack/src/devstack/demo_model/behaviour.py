@@ -24,6 +24,15 @@ type StreamException = Literal[
 _DIRECTIVE = re.compile(r"\[\[demo\s+([^\]]*)\]\]")
 
 
+class ToldCall(BaseModel):
+    """A call to ask for, such as `notes.add`; `arguments` of a string are sent as they stand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: str
+    arguments: dict[str, object] | str = {}
+
+
 class Behaviour(BaseModel):
     """What to do, for which questions, how many times.
 
@@ -36,6 +45,7 @@ class Behaviour(BaseModel):
         word_delay_ms: between two words, instead of the server's.
         total_ms: the words are spread over that time instead.
         text: is answered instead of the script.
+        calls: are asked for after the text, whether the request offers these tools or not.
         finish: the reason that is given for the end.
         retry_after: seconds, a header of an `error`.
     """
@@ -53,7 +63,8 @@ class Behaviour(BaseModel):
     word_delay_ms: int | None = Field(default=None, ge=0)
     total_ms: int | None = Field(default=None, ge=0)
     text: str | None = None
-    finish: Literal["stop", "length", "filtered"] | None = None
+    calls: list[ToldCall] = []
+    finish: Literal["stop", "length", "filtered", "tool_calls"] | None = None
     retry_after: int | None = Field(default=None, ge=0)
 
 

@@ -12,7 +12,12 @@ from devstack.demo_model.script import Answer, Ask, question_of
 STREAM_CONTENT_TYPE = "text/event-stream"
 MODEL_ID = "scripted-demo"
 
-_FINISH_REASONS = {"stop": "stop", "length": "length", "filtered": "content_filter"}
+_FINISH_REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "filtered": "content_filter",
+    "tool_calls": "tool_calls",
+}
 _ERROR_CODES = {400: "invalid_request_error", 429: "rate_limit_exceeded", 503: "overloaded"}
 _STREAM_CODES: Mapping[StreamException, str] = {
     "throttlingException": "rate_limit_exceeded",
@@ -48,6 +53,14 @@ class _StreamOptions(_Wire):
     include_usage: bool = False
 
 
+class _Function(_Wire):
+    name: str
+
+
+class _Tool(_Wire):
+    function: _Function
+
+
 class CompletionsRequest(_Wire):
     model: str
     messages: list[_Message] = Field(min_length=1)
@@ -55,6 +68,7 @@ class CompletionsRequest(_Wire):
     stream_options: _StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    tools: list[_Tool] = []
 
 
 def read_request(body: bytes) -> Ask:
@@ -68,7 +82,8 @@ def read_request(body: bytes) -> Ask:
         message for message in request.messages if message.role not in {"system", "developer"}
     ]
     system = [message.text for message in request.messages if message not in spoken]
-    last = spoken[-1].parts if spoken else []
+    asked = [message for message in spoken if message.role == "user"]
+    last = asked[-1].parts if asked else []
     return Ask(
         protocol="openai",
         model_id=request.model,
@@ -78,6 +93,8 @@ def read_request(body: bytes) -> Ask:
         max_tokens=request.max_completion_tokens or request.max_tokens,
         stream=request.stream,
         include_usage=request.stream_options is not None and request.stream_options.include_usage,
+        tools=tuple(tool.function.name for tool in request.tools),
+        results=tuple(message.text for message in spoken if message.role == "tool"),
     )
 
 
@@ -105,11 +122,29 @@ def word(ask: Ask, text: str) -> bytes:
     return _chunk(ask, [{"index": 0, "delta": {"content": text}, "finish_reason": None}])
 
 
+def _calls(ask: Ask, answer: Answer) -> bytes:
+    """Each call in two pieces, as OpenAI streams them."""
+    pieces = b""
+    for index, call in enumerate(answer.calls):
+        half = len(call.arguments) // 2
+        begun = {
+            "index": index,
+            "id": call.call_id,
+            "type": "function",
+            "function": {"name": call.tool, "arguments": call.arguments[:half]},
+        }
+        rest = {"index": index, "function": {"arguments": call.arguments[half:]}}
+        for piece in (begun, rest):
+            delta = {"tool_calls": [piece]}
+            pieces += _chunk(ask, [{"index": 0, "delta": delta, "finish_reason": None}])
+    return pieces
+
+
 def closing(ask: Ask, answer: Answer) -> bytes:
     finish = _FINISH_REASONS[answer.finish]
     last = _chunk(ask, [{"index": 0, "delta": {}, "finish_reason": finish}])
     usage = _chunk(ask, [], _usage(answer)) if ask.include_usage else b""
-    return last + usage + b"data: [DONE]\n\n"
+    return _calls(ask, answer) + last + usage + b"data: [DONE]\n\n"
 
 
 def stream_exception(exception: StreamException, message: str) -> bytes:
@@ -119,7 +154,16 @@ def stream_exception(exception: StreamException, message: str) -> bytes:
 
 def whole(ask: Ask, answer: Answer) -> bytes:
     """The answer to a request that does not stream."""
-    message = {"role": "assistant", "content": answer.text}
+    message: dict[str, object] = {"role": "assistant", "content": answer.text}
+    if answer.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.tool, "arguments": call.arguments},
+            }
+            for call in answer.calls
+        ]
     choice = {"index": 0, "message": message, "finish_reason": _FINISH_REASONS[answer.finish]}
     return _json(
         {

@@ -29,6 +29,8 @@ class Asked(BaseModel):
     system: str
     conversation: list[tuple[str, str]]
     max_tokens: int | None
+    tools: list[str]
+    results: list[str]
     outcome: str = "open"
     words_sent: int = 0
 
@@ -125,6 +127,8 @@ class DemoModel:
             system=ask.system,
             conversation=list(ask.conversation),
             max_tokens=ask.max_tokens,
+            tools=list(ask.tools),
+            results=list(ask.results),
         )
         self._asked.append(entry)
         try:
