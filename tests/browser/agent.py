@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tests.doubles.repository import InMemoryRepository
+from tests.doubles.tools import CountingTools
 
 from commons import keys
 from commons.dal import Item, Table
@@ -150,6 +151,7 @@ class Agent:
             broadcaster=self._broadcaster,
             audience=ConnectionsService(self._repository),
             queue=self._queue,
+            tools=CountingTools(),
         )
         try:
             while (request := self._queue.waiting.get()) is not None:

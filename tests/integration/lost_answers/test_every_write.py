@@ -16,6 +16,7 @@ from tests.integration.rest_api.client import Client
 
 from commons.clock import epoch_seconds
 from commons.dal import IRepository, Table
+from commons.records.generation import FinishedText
 from commons.records.spend import NO_COST, Cost
 from commons.schemas.caller import Caller
 from commons.schemas.event import Usage
@@ -102,7 +103,8 @@ class World:
         new = self.spend.reservation("alice", "model-a", input_tokens=5, max_tokens=10)
         self.claims.reserve(claim, new, old=None, cost=NO_COST)
         usage = Usage(model_id="model-a", input_tokens=1, output_tokens=1)
-        self.claims.lay_down(claim, text="answer", finish_reason="stop", usage=usage)
+        finished = FinishedText(finish_reason="stop", usage=usage)
+        self.claims.lay_down(claim, text="answer", finished=finished)
         row = claim.row.model_copy(update={"reservation": new})
         cost = Cost(requests=1, input_tokens=1, output_tokens=1)
         return self.endings.end(row, Ending(text="answer", usage=usage, cost=cost)).seq

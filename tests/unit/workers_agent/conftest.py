@@ -32,6 +32,7 @@ from workers_agent.schemas import Delivery
 from workers_agent.services.batch import BatchService
 from workers_agent.services.deltas import IAudience
 from workers_agent.settings import AgentWorkerSettings
+from workers_agent.tool_function import IToolFunction, NoTools
 
 CHANNEL = "channel-1"
 FAST = Pace(
@@ -241,6 +242,9 @@ class Room:
         tokens: int = 1_000,
         broadcaster: RecordingBroadcaster | None = None,
         audience: IAudience | None = None,
+        tools: IToolFunction | None = None,
+        max_tool_calls: int = 8,
+        max_model_requests: int = 4,
     ) -> BatchService:
         settings = AgentWorkerSettings(
             agent_queue_url="unused",
@@ -249,6 +253,8 @@ class Room:
             context_tokens=tokens,
             channel_tokens_per_day=channel_tokens,
             user_tokens_per_day=user_tokens,
+            max_tool_calls=max_tool_calls,
+            max_model_requests=max_model_requests,
         )
         worker = build_batch_service(
             settings,
@@ -258,6 +264,7 @@ class Room:
             broadcaster=broadcaster or self.broadcaster,
             audience=audience or self.connections,
             queue=self.queue,
+            tools=tools or NoTools(),
         )
         self._workers.append(worker)
         return worker

@@ -14,6 +14,7 @@ from commons.dynamodb.exceptions import (
 from workers_agent.composition import build_batch_service
 from workers_agent.model import ModelFailedError
 from workers_agent.settings import AgentWorkerSettings
+from workers_agent.tool_function import NoTools
 
 from .conftest import FAST, Room, ScriptedModel, delivery, fails, says
 from .test_spend import COSTS_TEN
@@ -30,7 +31,7 @@ IMPATIENT = replace(FAST, patience=0.0, lease=0.0)
 def test_one_end_whichever_call_of_storage_fails(
     monkeypatch: pytest.MonkeyPatch, kind: type[StorageUnavailableError], committed: bool
 ) -> None:
-    monkeypatch.setattr("workers_agent.services.reply.FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("workers_agent.services.patience.FIRST_PAUSE_SECONDS", 0.0)
     failures = 0
     for at_call in range(1, MOST_CALLS):
         storage = InMemoryRepository()
@@ -52,6 +53,7 @@ def test_one_end_whichever_call_of_storage_fails(
             broadcaster=room.broadcaster,
             audience=room.connections,
             queue=room.queue,
+            tools=NoTools(),
         )
         failing.arm(Failure(at_call, kind, committed=committed))
 
@@ -74,7 +76,7 @@ def test_one_end_whichever_call_of_storage_fails(
 def test_no_attempt_is_counted_twice_whichever_answer_of_storage_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workers_agent.services.reply.FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("workers_agent.services.patience.FIRST_PAUSE_SECONDS", 0.0)
     broken = fails(ModelFailedError("model_error", retryable=True), after=["w " * 30])
     failures = 0
     for at_call in range(1, MOST_CALLS):

@@ -11,6 +11,7 @@ import pytest
 from commons import keys
 from commons.dal import PutWrite, Query, Table, Update, UpdateWrite, Write
 from commons.dynamodb.exceptions import StorageBusyError
+from commons.records.generation import FinishedText
 from commons.records.spend import NO_COST, Cost, UsageRecord
 from commons.services.generation_endings import GenerationLostError
 from commons.services.spend import SpendService
@@ -102,7 +103,7 @@ def test_a_heartbeat_that_arrives_late_leaves_a_finished_text_alone(room: Room) 
     assert request is not None
     claim = claims.claim(request)
     assert claim is not None
-    claims.lay_down(claim, text="The whole text.", finish_reason="stop", usage=None)
+    claims.lay_down(claim, text="The whole text.", finished=FinishedText(finish_reason="stop"))
 
     with pytest.raises(GenerationLostError):
         claims.beat(claim, text="The wh", next_index=3)

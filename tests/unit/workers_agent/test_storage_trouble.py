@@ -10,6 +10,7 @@ import pytest
 from commons.dal import PutWrite, Table, Write
 from commons.dynamodb.exceptions import StorageBusyError, StorageUnreachableError
 from commons.records.connection import Subscription
+from commons.records.generation import FinishedText
 from commons.services.spend import SpendService
 from workers_agent.services.claims import ClaimsService
 
@@ -95,7 +96,7 @@ class _FailingEnds:
 
 
 def test_a_finished_text_waits_for_storage(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers_agent.services.reply.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("workers_agent.services.patience.FIRST_PAUSE_SECONDS", 0.01)
     seq = room.say("Hello")
     _FailingEnds(room, monkeypatch, times=3)
     model = ScriptedModel(says("Hi."))
@@ -131,7 +132,7 @@ def test_a_text_that_a_dead_worker_had_finished_is_appended_as_it_is(room: Room)
     assert request is not None
     claim = claims.claim(request)
     assert claim is not None
-    claims.lay_down(claim, text="Finished.", finish_reason="length", usage=None)
+    claims.lay_down(claim, text="Finished.", finished=FinishedText(finish_reason="length"))
     model = ScriptedModel(says("Another."))
 
     room.answer(model, seq)

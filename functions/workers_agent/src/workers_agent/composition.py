@@ -12,6 +12,8 @@ from commons.services.event_log import EventLogService
 from commons.services.generation_endings import GenerationEndingsService
 from commons.services.membership import MembershipService
 from commons.services.spend import SpendService
+from commons.services.tool_calls import ToolCallsService
+from commons.services.tool_catalogue import ToolCatalogueService
 from workers_agent.model import IModel
 from workers_agent.pace import Pace
 from workers_agent.providers import build_model
@@ -19,11 +21,12 @@ from workers_agent.queue import IAgentQueue, SqsAgentQueue
 from workers_agent.services.answering import AnsweringService
 from workers_agent.services.batch import BatchService
 from workers_agent.services.claims import ClaimsService
+from workers_agent.services.collaborators import Bounds, Collaborators
 from workers_agent.services.context import ContextService
 from workers_agent.services.deltas import IAudience
-from workers_agent.services.reply import Collaborators
 from workers_agent.services.writing import AnswerWriter
 from workers_agent.settings import AgentWorkerSettings
+from workers_agent.tool_function import IToolFunction, LambdaToolFunction, NoTools
 
 
 @cache
@@ -39,6 +42,7 @@ def batch_service() -> BatchService:
         broadcaster=Broadcaster(settings.websocket_callback_url),
         audience=ConnectionsService(repository),
         queue=SqsAgentQueue(SqsQueue(settings.agent_queue_url)),
+        tools=build_tool_function(settings),
     )
 
 
@@ -51,6 +55,7 @@ def build_batch_service(
     broadcaster: IBroadcaster,
     audience: IAudience,
     queue: IAgentQueue,
+    tools: IToolFunction,
 ) -> BatchService:
     """The worker over one repository."""
     event_log = EventLogService(repository)
@@ -59,20 +64,39 @@ def build_batch_service(
         channel_tokens=settings.channel_tokens_per_day,
         user_tokens=settings.user_tokens_per_day,
     )
-    collaborators = Collaborators(
-        claims=ClaimsService(repository, seconds=pace.lease, spend=spend),
-        endings=GenerationEndingsService(repository, event_log=event_log, spend=spend),
+    membership = MembershipService(repository)
+    calls = ToolCallsService(
+        repository,
         event_log=event_log,
-        membership=MembershipService(repository),
+        membership=membership,
+        approval_seconds=settings.approval_timeout,
+    )
+    endings = GenerationEndingsService(repository, event_log=event_log, spend=spend, calls=calls)
+    collaborators = Collaborators(
+        claims=ClaimsService(repository, seconds=pace.lease, spend=spend, endings=endings),
+        endings=endings,
+        event_log=event_log,
+        membership=membership,
         context=ContextService(
             repository, tokens=settings.context_tokens, allowed_models=settings.models
         ),
+        catalogue=ToolCatalogueService(repository),
+        calls=calls,
+        tools=tools,
         spend=spend,
         writer=AnswerWriter(model, pace=pace),
         pace=pace,
+        bounds=Bounds(calls=settings.max_tool_calls, requests=settings.max_model_requests),
         clock=epoch_milliseconds,
     )
     answering = AnsweringService(
         collaborators, model=model, broadcaster=broadcaster, audience=audience
     )
     return BatchService(answering, queue, pace=pace)
+
+
+def build_tool_function(settings: AgentWorkerSettings) -> IToolFunction:
+    """The stack's function that calls tools, if it has one."""
+    if not settings.tools_function:
+        return NoTools()
+    return LambdaToolFunction(settings.tools_function, seconds=settings.tool_timeout)

@@ -1,7 +1,11 @@
-"""What the worker takes from its queue."""
+"""What the worker takes from its queue, and what it says to the function that calls tools."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from pydantic import ConfigDict
+
+from commons.schemas.base import BaseSchema
 from commons.schemas.generation import GenerationRequest
 
 
@@ -16,3 +20,35 @@ class Delivery:
     message_id: str
     receipt_handle: str
     request: GenerationRequest | None
+
+
+class ToolRequest(BaseSchema):
+    """What the tools' function is asked: one call.
+
+    Attributes:
+        call_id: goes along to the server as idempotency key.
+    """
+
+    action: Literal["call"] = "call"
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    call_id: str
+    timeout_seconds: float
+
+
+class ToolAnswer(BaseSchema):
+    """What the tools' function answers.
+
+    Attributes:
+        text: for the model.
+        truncated: the tool said more.
+        reason: of an error; a newer function may know more.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    outcome: Literal["ok", "error"]
+    text: str = ""
+    truncated: bool = False
+    reason: str | None = None

@@ -19,6 +19,11 @@ class AgentWorkerSettings(TableSettings, CallbackSettings):
         context_tokens: of the conversation that a question is asked with.
         channel_tokens_per_day: a channel's, by UTC days; 0 sets no limit.
         user_tokens_per_day: of who asks, by UTC days; 0 sets no limit.
+        tools_function: calls tools; empty: this stack has none.
+        max_tool_calls: that a reply makes.
+        max_model_requests: that the model answers for a reply.
+        tool_timeout: seconds for a call.
+        approval_timeout: seconds that people have to decide about a call.
     """
 
     agent_queue_url: str
@@ -31,6 +36,11 @@ class AgentWorkerSettings(TableSettings, CallbackSettings):
     context_tokens: int = Field(default=6_000, gt=0)
     channel_tokens_per_day: int = Field(default=0, ge=0)
     user_tokens_per_day: int = Field(default=0, ge=0)
+    tools_function: str = ""
+    max_tool_calls: int = Field(default=8, ge=0)
+    max_model_requests: int = Field(default=4, ge=1)
+    tool_timeout: float = Field(default=20.0, gt=0)
+    approval_timeout: int = Field(default=86_400, gt=0)
 
     @property
     def models(self) -> list[str]:

@@ -7,8 +7,10 @@ from commons.realtime.broadcaster import IBroadcaster
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
 from workers_agent.model import IModel
+from workers_agent.services.claims import Claim
+from workers_agent.services.collaborators import Collaborators
 from workers_agent.services.deltas import DeltaBroadcast, IAudience
-from workers_agent.services.reply import Collaborators, Reply
+from workers_agent.services.reply import Reply
 
 
 class AnsweringService(BaseService):
@@ -32,7 +34,7 @@ class AnsweringService(BaseService):
         await self._model.aclose()
 
     async def answer(self, request: GenerationRequest, *, share: int = 1) -> None:
-        """Brings the generation to its end; nothing to do where none is open.
+        """Brings the generation to its end, or to where it waits for people.
 
         Args:
             request: which reply.
@@ -43,10 +45,16 @@ class AnsweringService(BaseService):
             GenerationLostError: another worker has taken it over.
             UnavailableError: storage failed; the claim is given back.
         """
-        claim = await asyncio.to_thread(self._collaborators.claims.claim, request)
-        if claim is None:
-            log.info("generation has ended before")
-            return
+        while True:
+            claim = await asyncio.to_thread(self._collaborators.claims.claim, request)
+            if claim is None:
+                log.info("nothing to write: the reply has ended, or waits for people")
+                return
+            if await self._write(claim, request, share=share):
+                return
+            # Who decided in the meantime may have woken a worker that found the reply held.
+
+    async def _write(self, claim: Claim, request: GenerationRequest, *, share: int) -> bool:
         deltas = DeltaBroadcast(
             request,
             self._audience,
@@ -54,6 +62,7 @@ class AnsweringService(BaseService):
             pace=self._collaborators.pace,
             first_index=claim.first_index,
             replaces=not claim.is_first,
+            text=claim.row.text_of_steps,
             share=share,
         )
-        await Reply(claim, self._collaborators, deltas).run()
+        return await Reply(claim, self._collaborators, deltas).run()

@@ -19,13 +19,15 @@ from commons.dal import (
     all_of,
 )
 from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
+from commons.observability import log
 from commons.records.generation import FinishedText, OpenGeneration
 from commons.records.spend import Cost, Reservation
-from commons.schemas.event import FinishReason, Usage
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
-from commons.services.generation_endings import GenerationLostError
+from commons.services.generation_endings import GenerationEndingsService
+from commons.services.generation_hold import GenerationLostError, fenced
 from commons.services.spend import BudgetSpentError, SpendService
+from commons.services.tool_call_rows import ToolCallRows
 
 LEASE_SECONDS: Final = 15.0
 
@@ -73,6 +75,7 @@ class ClaimsService(BaseService):
     Args:
         seconds: how long a claim holds without a heartbeat.
         spend: what is set aside before a model is asked.
+        endings: says whether a reply is cancelled.
         clock: epoch milliseconds.
     """
 
@@ -82,15 +85,18 @@ class ClaimsService(BaseService):
         *,
         seconds: float = LEASE_SECONDS,
         spend: SpendService,
+        endings: GenerationEndingsService | None = None,
         clock: Callable[[], int] = epoch_milliseconds,
     ) -> None:
         super().__init__(repository)
         self._seconds = seconds
         self._spend = spend
+        self._endings = endings or GenerationEndingsService(self.repository, spend=spend)
+        self._calls = ToolCallRows(self.repository)
         self._clock = clock
 
     def claim(self, request: GenerationRequest) -> Claim | None:
-        """The right to write the reply; None where none is open.
+        """The right to write the reply; None where none is open, or it waits for people.
 
         Raises:
             LeaseHeldError: another worker is at it.
@@ -102,7 +108,19 @@ class ClaimsService(BaseService):
         except ConditionFailedError as error:
             if error.item is None:
                 return None
-            return self._take_over(OpenGeneration.model_validate(error.item))
+            row = OpenGeneration.model_validate(error.item)
+            return self._resume(row) if row.status == "waiting" else self._take_over(row)
+        return Claim(OpenGeneration.model_validate(item))
+
+    def _resume(self, row: OpenGeneration) -> Claim | None:
+        """The claim of a reply that has waited for people, once it waits for nobody."""
+        try:
+            if self._calls.waits(row) and not self._endings.is_cancelled(row):
+                return None
+            item = self._take(row.key, fenced(row), failed_claims=0, resumed_at=self._clock())
+        except (GenerationLostError, ConditionFailedError):
+            log.info("reply was taken or ended meanwhile")
+            return None
         return Claim(OpenGeneration.model_validate(item))
 
     def _take_over(self, row: OpenGeneration) -> Claim | None:
@@ -112,7 +130,7 @@ class ClaimsService(BaseService):
             return None
         if row.lease_until > now:
             raise LeaseHeldError((row.lease_until - now) / 1_000)
-        unchanged = all_of(_held(row), Compare("lease_until", "<=", now))
+        unchanged = all_of(fenced(row), Compare("lease_until", "<=", now))
         try:
             item = self._take(row.key, unchanged, failed_claims=1)
         except ConditionFailedError as error:
@@ -121,9 +139,9 @@ class ClaimsService(BaseService):
             raise LeaseHeldError(self._seconds) from None
         return Claim(OpenGeneration.model_validate(item), is_takeover=True)
 
-    def _take(self, key: Key, condition: Condition, *, failed_claims: int) -> Item:
+    def _take(self, key: Key, condition: Condition, *, failed_claims: int, **more: object) -> Item:
         update = Update(
-            set={"status": "running", "lease_until": self._lease_end()},
+            set={"status": "running", "lease_until": self._lease_end(), **more},
             # A worker that dies before its first heartbeat has sent deltas too.
             add={"fence": 1, "reserved_index": INDEXES_RESERVED, "failed_claims": failed_claims},
         )
@@ -144,15 +162,12 @@ class ClaimsService(BaseService):
         }
         self._change(claim, Update(set=update), NotExists("finished"))
 
-    def lay_down(
-        self, claim: Claim, *, text: str, finish_reason: FinishReason, usage: Usage | None
-    ) -> None:
+    def lay_down(self, claim: Claim, *, text: str, finished: FinishedText) -> None:
         """Keeps a finished text: whoever comes next appends it and asks no model.
 
         Raises:
             GenerationLostError: the claim holds no more.
         """
-        finished = FinishedText(finish_reason=finish_reason, usage=usage)
         update = {
             "lease_until": self._lease_end(),
             "text": text,
@@ -172,7 +187,7 @@ class ClaimsService(BaseService):
         row = claim.row
         spending = self._spend.reserving(row.channel_id, new, old=old, cost=cost)
         update = Update(set={"reservation": new.model_dump()}, remove=("unsettled",))
-        holding = UpdateWrite(Table.CHANNELS, row.key, update, _held(row))
+        holding = UpdateWrite(Table.CHANNELS, row.key, update, fenced(row))
         try:
             self.repository.transact([holding, *spending])
         except TransactionCanceledError as error:
@@ -191,6 +206,21 @@ class ClaimsService(BaseService):
             raise GenerationLostError
         return row
 
+    def wait(self, claim: Claim, *, next_index: int) -> None:
+        """Gives the claim back until people have decided about the calls of the last step.
+
+        Nothing is set aside meanwhile: the step has settled what its request cost.
+
+        Args:
+            claim: the claim.
+            next_index: of the first delta that was not sent; who goes on begins there.
+
+        Raises:
+            GenerationLostError: the claim holds no more.
+        """
+        waiting = {"status": "waiting", "lease_until": 0, "reserved_index": next_index}
+        self._change(claim, Update(set=waiting))
+
     def release(self, claim: Claim, *, unsettled: Cost, failed: bool) -> None:
         """Lets another worker claim the reply at once; what was paid stays to be settled.
 
@@ -206,7 +236,7 @@ class ClaimsService(BaseService):
         self._change(claim, Update(set=released, add={"failed_claims": int(failed)}))
 
     def _change(self, claim: Claim, update: Update, *conditions: Condition) -> None:
-        held = all_of(_held(claim.row), *conditions)
+        held = all_of(fenced(claim.row), *conditions)
         try:
             self.repository.update(Table.CHANNELS, claim.row.key, update, condition=held)
         except ConditionFailedError:
@@ -214,7 +244,3 @@ class ClaimsService(BaseService):
 
     def _lease_end(self) -> int:
         return self._clock() + int(self._seconds * 1_000)
-
-
-def _held(row: OpenGeneration) -> Condition:
-    return all_of(Compare("fence", "=", row.fence), Compare("status", "=", "running"))

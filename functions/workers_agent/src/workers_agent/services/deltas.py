@@ -73,6 +73,7 @@ class DeltaBroadcast:
     Args:
         first_index: the first frame's.
         replaces: the first frame is a snapshot: another worker has told something before.
+        text: what stands already; the first frame holds it too.
         share: how many replies this worker streams at once.
     """
 
@@ -85,6 +86,7 @@ class DeltaBroadcast:
         pace: Pace,
         first_index: int = 0,
         replaces: bool = False,
+        text: str = "",
         share: int = 1,
     ) -> None:
         self._request = request
@@ -95,7 +97,8 @@ class DeltaBroadcast:
         self._first_index = first_index
         self._index = first_index
         self._replaces = replaces
-        self._text = ""
+        self._text = text
+        self._kept = len(text)
         self._told = 0
         self._listeners: dict[str, _Listener] = {}
         self._wake = asyncio.Event()
@@ -111,6 +114,11 @@ class DeltaBroadcast:
         return self._text
 
     @property
+    def new_text(self) -> str:
+        """What of it may still be dropped."""
+        return self._text[self._kept :]
+
+    @property
     def next_index(self) -> int:
         return self._index
 
@@ -118,11 +126,16 @@ class DeltaBroadcast:
         self._text += text
         self._wake.set()
 
+    def keep(self) -> None:
+        """What was written so far stands."""
+        self._kept = len(self._text)
+
     def start_anew(self) -> None:
-        """Drops what was written; the next frame replaces what was told of it."""
-        self._replaces = self._replaces or self._index > self._first_index
-        self._text = ""
-        self._told = 0
+        """Drops what was written and does not stand; the next frame replaces what was told of it."""
+        self._text = self._text[: self._kept]
+        if self._told > self._kept:
+            self._replaces = True
+            self._told = 0
 
     def start(self) -> None:
         """Begins to tell; again: nothing."""

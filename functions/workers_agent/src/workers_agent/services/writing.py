@@ -28,6 +28,7 @@ MAX_EMPTY_ATTEMPTS: Final = 2
 """A model that has nothing to say is asked once more, no oftener: each time costs."""
 
 _MAX_BACKOFF_SECONDS: Final = 8.0
+_BLANK_LINE: Final = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class IAttempts(Protocol):
 class AnswerWriter:
     """Streams an answer, and asks again while that may help.
 
-    Retries stop at the total time, at the fourth attempt, and at an error that would come again.
+    Retries stop when the time is over, at the fourth attempt, and at an error that would come again.
     A model that has said nothing for too long is hung up on and not asked again: whoever waits has
     waited long enough.
     """
@@ -67,13 +68,15 @@ class AnswerWriter:
         self._model = model
         self._pace = pace
 
-    async def write(self, attempts: IAttempts, deltas: DeltaBroadcast) -> Written:
-        """Writes into `deltas` until the model has ended.
+    async def write(
+        self, attempts: IAttempts, deltas: DeltaBroadcast, *, seconds: float
+    ) -> Written:
+        """Writes into `deltas` until the model has ended, for so long at most.
 
         Raises:
             ModelFailedError: no attempt was answered.
         """
-        deadline = asyncio.get_running_loop().time() + self._pace.total
+        deadline = asyncio.get_running_loop().time() + seconds
         for attempt in count(1):
             prompt = await attempts.begin()
             try:
@@ -105,12 +108,13 @@ class AnswerWriter:
                 if isinstance(chunk, EndChunk):
                     return _ended(chunk, deltas.text, calls)
                 if isinstance(chunk, ToolCallChunk):
-                    calls.append(chunk)
+                    if prompt.tools:
+                        calls.append(chunk)
                     continue
                 if isinstance(chunk, SilentChunk):
                     continue
                 room = MAX_TEXT - len(deltas.text)
-                text = pairs.join(chunk.text)
+                text = _set_off(pairs.join(chunk.text), deltas)
                 deltas.add(text[:room])
                 if len(text) > room:
                     return Written("length", None)
@@ -131,17 +135,22 @@ class AnswerWriter:
         return max(jitter, failure.retry_after or 0.0)
 
 
+def _set_off(text: str, deltas: DeltaBroadcast) -> str:
+    """A blank line stands between what was said before a call of a tool and after it."""
+    is_first = not deltas.new_text and deltas.text and text
+    is_set_off = deltas.text[-1:].isspace() or text[:1].isspace()
+    return f"{_BLANK_LINE}{text}" if is_first and not is_set_off else text
+
+
 def _may_try_again(attempt: int, failure: ModelFailedError) -> bool:
     limit = MAX_EMPTY_ATTEMPTS if failure.reason == "empty" else MAX_ATTEMPTS
     return failure.retryable and attempt < limit
 
 
 def _ended(end: EndChunk, text: str, calls: Sequence[ToolCallChunk]) -> Written:
-    if end.finish == "tool_calls":
-        return Written("stop", end.usage, calls)
-    if not text.strip() and end.finish != "filtered":
+    if not text.strip() and not calls and end.finish != "filtered":
         raise ModelFailedError("empty", retryable=True)
-    return Written(end.finish, end.usage)
+    return Written("stop" if end.finish == "tool_calls" else end.finish, end.usage, calls)
 
 
 class _SurrogatePairs:

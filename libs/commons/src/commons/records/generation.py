@@ -48,7 +48,7 @@ class GenerationStep(StoredModel):
     """A model request of a reply that ended in calls, in the order the model asked for them.
 
     Attributes:
-        text: what it wrote.
+        text: its piece of the reply's text, as that holds it.
         usage: what it used.
     """
 
@@ -74,6 +74,7 @@ class OpenGeneration(StoredModel):
         unsettled: what attempts cost that no reservation covers any more.
         steps: the requests that ended in calls; each is laid down with its calls.
         step_count: how many, which changes of the row are conditional on.
+        resumed_at: when it went on after it had waited for people; epoch milliseconds.
         cancelled_by: who cancelled it, with the question alone.
     """
 
@@ -95,6 +96,7 @@ class OpenGeneration(StoredModel):
     unsettled: Cost = NO_COST
     steps: list[GenerationStep] = Field(default_factory=list)
     step_count: int = 0
+    resumed_at: int = 0
     cancelled_by: str | None = None
     cancelled_by_name: str | None = None
     correlation_id: str | None = None
@@ -114,8 +116,19 @@ class OpenGeneration(StoredModel):
         )
 
     @property
+    def text_of_steps(self) -> str:
+        """The beginning of the text, which stands; what follows is the last request's."""
+        return "".join(step.text for step in self.steps)
+
+    @property
     def key(self) -> Key:
         return keys.open_generation_key(self.channel_id, self.question_seq, self.generation)
+
+    def is_worth_answering(self, now: int) -> bool:
+        """Whether somebody may still wait for it; the time in which it waits itself is not counted."""
+        if self.status == "waiting":
+            return True
+        return now - max(self.asked_at, self.resumed_at) <= WORTH_ANSWERING_MILLISECONDS
 
     def is_cancelled(self, cancels: "ChannelCancels") -> bool:
         """Whether it was cancelled by its question or with everything in the channel."""

@@ -44,7 +44,7 @@ def cost_of_lost_attempt(row: OpenGeneration) -> Cost:
     """Of a worker that died: it had asked a model if tokens were set aside and not settled."""
     if row.reservation is None or row.unsettled != NO_COST:
         return NO_COST
-    return estimated(row.reservation.input_tokens, row.text)
+    return estimated(row.reservation.input_tokens, _new_text(row))
 
 
 def owed(row: OpenGeneration) -> Cost:
@@ -61,7 +61,12 @@ def owed(row: OpenGeneration) -> Cost:
             requests=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens
         )
     input_tokens = row.reservation.input_tokens if row.reservation is not None else 0
-    return row.unsettled + estimated(input_tokens, row.text)
+    return row.unsettled + estimated(input_tokens, _new_text(row))
+
+
+def _new_text(row: OpenGeneration) -> str:
+    """Of the request that no step has settled."""
+    return row.text.removeprefix(row.text_of_steps)
 
 
 class BudgetSpentError(Exception):

@@ -27,6 +27,10 @@ class ToolCallRows(BaseService):
         records = {each.call_id: each for each in map(ToolCallRecord.model_validate, items)}
         return [records[call_id] for call_id in ids]
 
+    def waits(self, row: OpenGeneration) -> bool:
+        """Whether people have yet to decide about calls of the last step."""
+        return any(call.is_pending for call in self.of_step(row, row.step_count - 1))
+
     def of_question(
         self, channel_id: str, question_seq: int, generation: int | None = None
     ) -> list[ToolCallRecord]:
