@@ -27,6 +27,7 @@ AWS_MODULES = {
     "commons.realtime.callback_api": "signs posts itself, at a sixth of boto3's cost",
     "websocket_connect.gateway": "asks API Gateway which connections still live",
     "workers_agent.providers.bedrock": "speaks to Bedrock",
+    "workers_agent.tool_function": "asks the function that calls tools",
 }
 """Thin adapters: the only modules of the product that may import boto3 or botocore."""
 

@@ -9,8 +9,14 @@ from tests.doubles.repository import InMemoryRepository
 from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import Item, Table, Update
-from commons.records.generation import WORTH_ANSWERING_MILLISECONDS, OpenGeneration
+from commons.records.generation import (
+    WORTH_ANSWERING_MILLISECONDS,
+    GenerationStep,
+    OpenGeneration,
+    StepCall,
+)
 from commons.records.timer import WATCH_SECONDS, TimerRecord
+from commons.records.tool import CallStatus, ToolCallRecord
 from commons.schemas.event import (
     AgentFailed,
     ChannelDeletedData,
@@ -209,3 +215,71 @@ def test_a_reply_that_is_taken_while_it_is_ended_stays_looked_after(
 
     assert world.row.status == "running"
     assert len(world.timers()) == 1
+
+
+def _waits_for_a_decision(world: World, status: CallStatus = "requested") -> None:
+    """As a worker leaves a reply whose call somebody has to approve."""
+    call = ToolCallRecord(
+        channel_id=CHANNEL,
+        call_id="call-1",
+        question_seq=1,
+        generation=1,
+        step=0,
+        position=0,
+        tool="notes.add",
+        approval="requester",
+        requested_by="alice",
+        status=status,
+        requested_seq=2,
+    )
+    world.repository.put(Table.CHANNELS, {**call.key, **call.model_dump(exclude_none=True)})
+    asked = StepCall(provider_call_id="a", tool=call.tool, call_id=call.call_id)
+    step = GenerationStep(text="I note that.", calls=[asked])
+    world.change(
+        status="waiting",
+        fence=1,
+        text=step.text,
+        steps=[step.model_dump(exclude_none=True)],
+        step_count=1,
+    )
+
+
+def test_a_reply_that_waits_for_people_is_left_alone_however_long(world: World) -> None:
+    _waits_for_a_decision(world)
+    world.change(asked_at=epoch_milliseconds() - 10 * WORTH_ANSWERING_MILLISECONDS)
+
+    for _ in range(5):
+        world.run()
+
+    assert world.queue.asked == []
+    assert world.row.status == "waiting"
+    (timer,) = world.timers()
+    assert timer.due - time.time() <= 4 * WATCH_SECONDS
+
+
+@pytest.mark.parametrize("status", ["approved", "denied", "expired"])
+def test_a_reply_whose_decision_woke_nobody_is_woken(world: World, status: CallStatus) -> None:
+    _waits_for_a_decision(world, status)
+
+    world.run()
+
+    assert [request.generation for request in world.queue.asked] == [1]
+
+
+def test_a_cancelled_reply_that_nobody_has_ended_is_woken(world: World) -> None:
+    _waits_for_a_decision(world)
+    world.change(cancelled=True)
+
+    world.run()
+
+    assert len(world.queue.asked) == 1
+
+
+def test_the_hour_of_a_reply_that_has_waited_begins_when_it_goes_on(world: World) -> None:
+    long_ago = epoch_milliseconds() - 2 * WORTH_ANSWERING_MILLISECONDS
+    world.change(asked_at=long_ago, resumed_at=epoch_milliseconds(), fence=1)
+
+    world.run()
+
+    assert world.row.status == "queued"
+    assert len(world.queue.asked) == 1

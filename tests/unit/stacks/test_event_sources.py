@@ -104,6 +104,12 @@ class TestDispatcher:
     ) -> None:
         assert not wakes(asked, change("INSERT", new=event))
 
+    def test_a_decision_about_a_call_is_dispatched(self, asked: dict[str, Any]) -> None:
+        decided = {"type": "tool.decided", "sender_kind": "user"}
+
+        assert wakes(asked, change("INSERT", new=decided))
+        assert not wakes(asked, change("MODIFY", new=decided, old=decided))
+
     def test_a_reply_asked_for_anew_is_dispatched(self, asked_anew: dict[str, Any]) -> None:
         row = change("INSERT", new={"wakes": "dispatcher"}, pk="open#C", sk="generation#1#2")
         assert wakes(asked_anew, row)

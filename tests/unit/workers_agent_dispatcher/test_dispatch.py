@@ -131,6 +131,32 @@ def test_the_agent_never_answers_an_agent(
     assert queue.asked == []
 
 
+def _decided(decision: str) -> StreamRecord:
+    data = {"target": 3, "generation": 2, "call_id": "call-1", "decision": decision}
+    return _message(seq=9, type="tool.decided", message_seq=None, data=data)
+
+
+@pytest.mark.parametrize("decision", ["approved", "denied", "expired"])
+def test_a_decision_about_a_call_wakes_its_reply(
+    service: DispatchService, queue: RecordingQueue, decision: str
+) -> None:
+    assert service.dispatch([_decided(decision)]) is None
+
+    assert queue.asked == [
+        GenerationRequest(
+            channel_id=CHANNEL, question_seq=3, generation=2, correlation_id="correlation-1"
+        )
+    ]
+
+
+def test_a_call_that_is_cancelled_wakes_nobody_because_its_reply_ends(
+    service: DispatchService, queue: RecordingQueue
+) -> None:
+    service.dispatch([_decided("cancelled")])
+
+    assert queue.asked == []
+
+
 @pytest.mark.parametrize("event_type", ["message.edited", "message.deleted", "reaction.added"])
 def test_no_other_event_wakes_the_agent(
     service: DispatchService,

@@ -11,7 +11,7 @@ from commons.observability import log
 from commons.records.channel import AgentRecord
 from commons.records.event import event_from_item
 from commons.records.generation import OpenGeneration
-from commons.schemas.event import MessageCreated
+from commons.schemas.event import MessageCreated, ToolDecided
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
 from commons.services.generations import GenerationsService, is_addressed
@@ -29,7 +29,7 @@ class _Wanted:
 
 
 class DispatchService(BaseService):
-    """Opens a reply for each question and queues it.
+    """Opens a reply for each question and queues it; a decision about a call queues its reply.
 
     What storage or the queue does is tried again by the stream: records from the first of them on
     are handed over again, and those that were dispatched change nothing. What a record is at fault
@@ -87,8 +87,18 @@ class DispatchService(BaseService):
             # Markers and message states live in the log's table too.
             return None
         event = event_from_item(record.image)
+        if isinstance(event, ToolDecided):
+            return _decided(event, _correlation_id(record))
         if not isinstance(event, MessageCreated) or event.sender.kind != "user":
             return None
+        return self._asked(event, agents, _correlation_id(record))
+
+    def _asked(
+        self,
+        event: MessageCreated,
+        agents: dict[str, AgentRecord | None],
+        correlation_id: str | None,
+    ) -> GenerationRequest | None:
         if event.data.redacted:
             return None
         channel_id = event.channel_id
@@ -98,7 +108,7 @@ class DispatchService(BaseService):
         agent = agents[channel_id]
         if agent is None or not is_addressed(agent, event.data.text):
             return None
-        return self._opened(event, _correlation_id(record))
+        return self._opened(event, correlation_id)
 
     def _opened(
         self, question: MessageCreated, correlation_id: str | None
@@ -126,6 +136,18 @@ class DispatchService(BaseService):
             self._queue.park(parked)
         except UnavailableError:
             undone.append(record)
+
+
+def _decided(event: ToolDecided, correlation_id: str | None) -> GenerationRequest | None:
+    """Wakes the reply that waits for it; with a call that was cancelled its reply ends anyway."""
+    if event.data.decision == "cancelled":
+        return None
+    return GenerationRequest(
+        channel_id=event.channel_id,
+        question_seq=event.data.target,
+        generation=event.data.generation,
+        correlation_id=correlation_id,
+    )
 
 
 def _regeneration(record: StreamRecord) -> GenerationRequest | None:

@@ -1,13 +1,13 @@
 """Looks after replies that nobody writes."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from commons.clock import epoch_milliseconds
 from commons.dal import IRepository
 from commons.errors import ChannelNotFoundError
 from commons.observability import log, metrics
-from commons.records.generation import WORTH_ANSWERING_MILLISECONDS, OpenGeneration
+from commons.records.generation import OpenGeneration
 from commons.records.timer import TimerKind, TimerRecord
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
@@ -18,14 +18,19 @@ from commons.services.generation_endings import (
 )
 from commons.services.generations import GenerationsService
 from commons.services.spend import owed
+from commons.services.tool_call_rows import ToolCallRows
 from workers_timer.queue import IAgentQueue
+
+WAKES_WHILE_PEOPLE_DECIDE: Final = 2
+"""It is looked at every two minutes then: a decision wakes a worker itself, unless that is lost."""
 
 
 class OpenGenerationsService(BaseService):
     """A kind of timer. Its subject is `channel#question#generation`.
 
     A queue message that was lost, or whose worker died with it, is sent anew; what has been open
-    for an hour is ended. Whatever is still open is looked at again.
+    for an hour is ended; what waits for people is left alone. Whatever is still open is looked at
+    again, the later the oftener it was woken in vain.
 
     Args:
         queue: wakes a worker.
@@ -47,6 +52,7 @@ class OpenGenerationsService(BaseService):
         self._generations = generations
         self._endings = endings
         self._queue = queue
+        self._calls = ToolCallRows(self.repository)
         self._clock = clock
 
     def handle(self, timer: TimerRecord) -> None:
@@ -57,14 +63,27 @@ class OpenGenerationsService(BaseService):
         now = self._clock()
         wakes = 0
         is_written = row.status == "running" and row.lease_until > now
-        if not is_written and now - row.asked_at > WORTH_ANSWERING_MILLISECONDS:
+        if not is_written and not row.is_worth_answering(now):
             if self._has_ended(row):
                 return
         elif not is_written:
-            self._wake(row)
-            wakes = timer.wakes + 1
+            if self._waits(row):
+                wakes = min(timer.wakes + 1, WAKES_WHILE_PEOPLE_DECIDE)
+            else:
+                wakes = timer.wakes + 1
+                self._wake(row)
         again = TimerRecord.of_generation(row, now=now // 1_000, wakes=wakes)
         self.repository.transact([again.write()])
+
+    def _waits(self, row: OpenGeneration) -> bool:
+        """Whether people have yet to decide, and somebody still waits for what comes then."""
+        if row.status != "waiting" or not self._calls.waits(row):
+            return False
+        try:
+            return not self._endings.is_cancelled(row)
+        except GenerationLostError:
+            # Somebody has it.
+            return True
 
     def _wake(self, row: OpenGeneration) -> None:
         self._queue.ask(
@@ -100,6 +119,6 @@ def _ending(row: OpenGeneration) -> Ending:
     return Ending(
         text=row.text,
         finish_reason=finished.finish_reason,
-        usage=finished.usage,
+        usage=row.usage,
         cost=owed(row),
     )
