@@ -71,6 +71,9 @@ def _expected_values(template: Template, function: Resource, variable: str) -> l
         whose = _camel(member_of(function).rpartition("_")[2])
         own = f"{whose}{queue}"
         return [{"Ref": own if own in template.queues else queue}]
+    if variable.endswith("_FUNCTION"):
+        # Empty: the stack has none.
+        return [{"Ref": f"{_camel(template.stack)}{camel}"}, ""]
     return [
         {"Ref": parameter}
         for prefix in ("", "Data", "Websocket", "Workers")
