@@ -12,21 +12,31 @@ from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.clock import now
-from commons.dal import Item, Query, Table, Update
+from commons.dal import DeleteWrite, Item, Query, Table, Update
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
 from commons.records.connection import Subscription
 from commons.records.generation import OpenGeneration
 from commons.records.spend import Budget, Cost, UsageRecord
+from commons.records.tool import ToolCallRecord
 from commons.schemas.caller import Caller
 from commons.schemas.event import AgentFailed, Event, MessageCreated, Usage
 from commons.schemas.generation import GenerationRequest
 from commons.schemas.message import PostMessage
+from commons.schemas.tool import Decision
 from commons.services.connections import ConnectionsService
 from commons.services.event_log import EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.messages import MessagesService
+from commons.services.tool_decisions import ToolDecisionsService
 from workers_agent.composition import build_batch_service
-from workers_agent.model import Chunk, EndChunk, IModel, Prompt, TextChunk
+from workers_agent.model import (
+    Chunk,
+    EndChunk,
+    IModel,
+    Prompt,
+    TextChunk,
+    ToolCallChunk,
+)
 from workers_agent.pace import Pace
 from workers_agent.schemas import Delivery
 from workers_agent.services.batch import BatchService
@@ -47,6 +57,11 @@ FAST = Pace(
 )
 
 
+type AskedCall = tuple[str, dict[str, object] | str]
+"""A name as the model was offered it, and arguments; a text is sent as it stands."""
+
+TEN_TOKENS = Usage(model_id="m", input_tokens=7, output_tokens=3)
+
 type Script = Callable[[Prompt], AsyncGenerator[Chunk]]
 
 
@@ -57,7 +72,21 @@ def says(*words: str, delay: float = 0.0, finish: EndChunk | None = None) -> Scr
         for word in words:
             await asyncio.sleep(delay)
             yield TextChunk(word)
-        yield finish or EndChunk("stop", Usage(model_id="m", input_tokens=7, output_tokens=3))
+        yield finish or EndChunk("stop", TEN_TOKENS)
+
+    return script
+
+
+def asks(*calls: AskedCall, text: str = "", usage: Usage | None = TEN_TOKENS) -> Script:
+    """A model that says the text and asks for calls."""
+
+    async def script(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        if text:
+            yield TextChunk(text)
+        for position, (name, arguments) in enumerate(calls):
+            spelled = arguments if isinstance(arguments, str) else json.dumps(arguments)
+            yield ToolCallChunk(f"provider-{position}", name, spelled)
+        yield EndChunk("tool_calls", usage)
 
     return script
 
@@ -183,7 +212,9 @@ class Room:
         self.join("alice")
         self.configure(mode="always")
 
-    def configure(self, channel_id: str = CHANNEL, **agent: object) -> None:
+    def configure(
+        self, channel_id: str = CHANNEL, *, settings_version: int = 0, **agent: object
+    ) -> None:
         item: Item = {
             **keys.channel_key(channel_id),
             "channel_id": channel_id,
@@ -193,6 +224,7 @@ class Room:
             "member_count": 1,
             "owner_count": 1,
             "agent": {"model_id": "default-model", **agent},
+            "settings_version": settings_version,
         }
         self.repository.put(Table.CHANNELS, item)
 
@@ -205,6 +237,10 @@ class Room:
             "joined_at": "2026-01-01T00:00:00.000Z",
         }
         self.repository.put(Table.CHANNELS, item)
+
+    def leave(self, user_id: str) -> None:
+        gone = DeleteWrite(Table.CHANNELS, keys.member_key(CHANNEL, user_id))
+        self.repository.transact([gone])
 
     def listen(self, connection_id: str, user_id: str = "alice") -> None:
         row = Subscription(
@@ -318,6 +354,22 @@ class Room:
         """Tokens that the day's budget counts by now."""
         key = keys.budget_key(scope, subject, now().date().isoformat())
         return Budget.model_validate(self.repository.find(Table.CHANNELS, key) or {}).tokens
+
+    def calls(self, generation: int = 1) -> list[ToolCallRecord]:
+        """Those of all questions, in the order in which they were asked for."""
+        query = Query(table=Table.CHANNELS, partition=keys.tool_calls_partition(CHANNEL))
+        records = map(ToolCallRecord.model_validate, self.repository.iterate(query))
+        return [record for record in records if record.generation == generation]
+
+    def decide(
+        self, decision: Decision = "approve", user_id: str = "alice", *, call: int = 0
+    ) -> ToolCallRecord:
+        """A member decides about one of the calls."""
+        record = self.calls()[call]
+        decisions = ToolDecisionsService(self.repository, event_log=self.event_log)
+        caller = Caller(user_id=user_id, name=None, expires_at=0)
+        decisions.decide(CHANNEL, caller, record.call_id, decision)
+        return record
 
     def everything_stored(self) -> str:
         """Every item of the channels table, as text."""
