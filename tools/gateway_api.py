@@ -174,9 +174,10 @@ def _operation(*, has_token: bool) -> str:
     security = "security: [{Bearer: []}], " if has_token else ""
     uri = (
         "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
-        "${RestApiFunction.Arn}/invocations"
+        "${Called}/invocations"
     )
-    integration = f'{{type: aws_proxy, httpMethod: POST, uri: !Sub "{uri}"}}'
+    called = "{Called: !If [IsEmulated, !GetAtt RestApiFunction.Arn, !Ref RestApiFunction.Alias]}"
+    integration = f'{{type: aws_proxy, httpMethod: POST, uri: !Sub ["{uri}", {called}]}}'
     return f"{{{security}responses: {{}}, x-amazon-apigateway-integration: {integration}}}"
 
 

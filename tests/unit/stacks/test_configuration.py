@@ -47,7 +47,11 @@ def test_a_stage_sets_every_parameter(directory: Path, stage: str) -> None:
 
 DIFFERENT = {
     "dev": {"ProtectData": "false", "AllowTokenInQuery": "true", "MaximumConcurrency": "100"},
-    "prod": {"Stage": "prod", "MaximumConcurrency": "100"},
+    "prod": {
+        "Stage": "prod",
+        "MaximumConcurrency": "100",
+        "TrafficShift": "Canary10Percent5Minutes",
+    },
 }
 """What a stage has another value for than the templates' defaults, on purpose."""
 

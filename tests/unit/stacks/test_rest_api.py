@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.unit.stacks.translation import translate
+from tests.unit.stacks.translation import live, translate
 from tools import gateway_api
 from tools.templates import STACKS_ROOT, Template
 
@@ -120,7 +120,9 @@ def test_every_route_calls_the_function_of_the_api_or_of_the_web_client(
             function = "RestWebFunction" if is_web_client else "RestApiFunction"
             assert integration["type"] == "aws_proxy"
             assert integration["httpMethod"] == "POST"
-            assert f"${{{function}.Arn}}" in integration["uri"]["Fn::Sub"]
+            text, called = integration["uri"]["Fn::Sub"]
+            assert "functions/${Called}/invocations" in text
+            assert called == {"Called": live(function)}
 
 
 def test_one_permission_lets_the_api_call_a_function_whatever_its_routes(rest: Template) -> None:
@@ -136,9 +138,9 @@ def test_one_permission_lets_the_api_call_a_function_whatever_its_routes(rest: T
     }
     assert len(permissions) == len(sources)
     assert sources == {
-        "RestApiFunction": "${RestApi}/${Stage}/*",
-        "RestAuthorizerFunction": "${RestApi}/authorizers/*",
-        "RestWebFunction": "${RestApi}/${Stage}/GET/*",
+        "RestApiFunctionAliaslive": "${RestApi}/${Stage}/*",
+        "RestAuthorizerFunctionAliaslive": "${RestApi}/authorizers/*",
+        "RestWebFunctionAliaslive": "${RestApi}/${Stage}/GET/*",
     }
 
 
@@ -168,7 +170,7 @@ def test_a_revoked_token_is_believed_for_a_minute_at_most(rest: Template) -> Non
     authorizer = body["components"]["securitySchemes"]["Bearer"]["x-amazon-apigateway-authorizer"]
     assert authorizer["authorizerResultTtlInSeconds"] == 60
     assert authorizer["identitySource"] == "method.request.header.Authorization"
-    assert "${RestAuthorizerFunction.Arn}" in authorizer["authorizerUri"]["Fn::Sub"]
+    assert "RestAuthorizerFunction.Alias" in str(authorizer["authorizerUri"]["Fn::Sub"])
 
 
 class TestGatewayResponses:

@@ -44,3 +44,21 @@ def test_no_workflow_holds_a_key(path: Path) -> None:
 def test_the_gate_runs_what_every_machine_runs() -> None:
     steps = workflow("gate")["jobs"]["gate"]["steps"]
     assert any(step.get("run") == "bash .ci/run" for step in steps)
+
+
+def test_production_is_deployed_from_a_release() -> None:
+    guard, checkout, *_ = workflow("deploy")["jobs"]["deploy"]["steps"]
+    assert guard["if"] == "inputs.stage == 'prod' && github.ref_type != 'tag'"
+    assert "exit 1" in guard["run"]
+    # The version counts from the last tag, which a shallow copy does not have.
+    assert checkout["with"]["fetch-depth"] == 0
+
+
+def test_a_release_is_a_tag_on_main_that_passed_the_gate_with_its_own_surface() -> None:
+    job = workflow("release")["jobs"]["release"]
+    assert job["if"] == "github.ref == 'refs/heads/main'"
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    gate = runs.index("bash .ci/run")
+    assert "layer-surface --write" in runs[gate + 1]
+    assert "git diff --exit-code -- libs/commons/surface.json" in runs[gate + 1]
+    assert runs[-1].splitlines()[-1] == 'git push origin "$TAG"'

@@ -14,6 +14,8 @@ from devstack.deploying.plan import ALL, Plan
 from devstack.errors import DevstackError
 from devstack.stacks import Stack
 
+STAMPS = {"Version": "v1.2.3", "DeploymentId": "6925f0a4"}
+
 type Command = tuple[str, str, str, dict[str, str]]
 
 
@@ -22,6 +24,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with mock_aws():
         monkeypatch.setattr(deployment, "require_ready", lambda _plan: None)
         monkeypatch.setattr(deployment, "_quota", lambda _plan: 1000)
+        monkeypatch.setattr(deployment, "stamps", lambda: STAMPS)
         yield
 
 
@@ -76,6 +79,20 @@ def test_every_parameter_is_passed(commands: list[Command]) -> None:
     assert passed.keys() == expected.keys()
     assert passed["DataLayerArn"] == "/chat/dev/data/layer-arn"
     assert passed["DeliveryConcurrency"] == "100"
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(
+    ("stack", "expected"), [("data", {"Version"}), ("workers", {"Version"}), ("rest", set(STAMPS))]
+)
+def test_a_stack_is_told_which_version_and_deployment_it_is(
+    commands: list[Command], stack: str, expected: set[str]
+) -> None:
+    deploy(stack, "dev")
+
+    passed = commands[-1][3]
+    assert {name: passed[name] for name in expected} == {name: STAMPS[name] for name in expected}
+    assert passed.keys() & STAMPS.keys() == expected
 
 
 @pytest.mark.usefixtures("account")

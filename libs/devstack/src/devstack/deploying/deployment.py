@@ -9,6 +9,7 @@ from devstack.config import LocalStackConfig
 from devstack.deploying.concurrency import ROOMY, Fit, fit
 from devstack.deploying.plan import ALL, Plan, is_emulated
 from devstack.deploying.preflight import require_ready, state_of
+from devstack.deploying.release import stamps
 from devstack.emulator import uv
 from devstack.errors import DevstackError
 from devstack.progress import Progress
@@ -34,6 +35,7 @@ def deploy(stack: str, stage: str, progress: Progress | None = None) -> None:
     plan = Plan.of(stack, stage)
     require_ready(plan)
     overrides = plan.overrides | _fitting(plan, progress).parameters
+    overrides |= {name: each for name, each in stamps().items() if name in overrides}
     if not _is_built_here(plan):
         _sam(plan, "build", "--parallel")
     if overrides.get(PROTECTION) == "true" and state_of(plan.session(), plan.stack_name) is None:
