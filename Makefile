@@ -19,8 +19,8 @@ token: ## Prints a token of that user for the running stack: USER=alice.
 test: ## Runs the whole test suite, the end-to-end tests on the emulator included.
 	@$(SETUP) && export UV="$$uv" && exec .venv/bin/poe test
 
-account: ## Deploys what an AWS account and region have once: STAGE=dev [EMAIL=who-hears-of-alarms].
-	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack account --stage "$(STAGE)" --email "$(EMAIL)"
+account: ## Deploys what an AWS account and region have once: STAGE=dev [EMAIL=who-hears-of-alarms] [KEY=1].
+	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack account --stage "$(STAGE)" --email "$(EMAIL)" $(if $(filter 1,$(KEY)),--key)
 
 deploy: ## Deploys one stack to AWS: STACK=data|websocket|workers|rest STAGE=dev.
 	@$(SETUP) && export UV="$$uv" && exec .venv/bin/python -m devstack deploy "$(STACK)" --stage "$(STAGE)"

@@ -53,7 +53,7 @@ def test_a_table_survives_mistakes(tables: dict[str, dict[str, Any]]) -> None:
     for each in tables.values():
         assert each["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert each["DeletionProtectionEnabled"] == {"Ref": "ProtectData"}
-        assert each["SSESpecification"] == {"SSEEnabled": True}
+        assert each["SSESpecification"]["SSEEnabled"] is True
 
 
 def test_a_table_costs_what_is_used_and_forgets_by_ttl(tables: dict[str, dict[str, Any]]) -> None:

@@ -172,8 +172,12 @@ def destroy(arguments: argparse.Namespace) -> None:
 
 
 def account(arguments: argparse.Namespace) -> None:
-    topic = account_stack.deploy_account(arguments.stage, email=arguments.email)
-    print(f"For the parameter AlarmTopicArn of samconfig.toml: {topic}")
+    deployed = account_stack.deploy_account(
+        arguments.stage, email=arguments.email, has_key=arguments.key
+    )
+    print(f"For the parameter AlarmTopicArn of samconfig.toml: {deployed.topic}")
+    if deployed.key is not None:
+        print(f"For the parameter KeyArn of samconfig.toml: {deployed.key}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -234,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     once = add("account", account, "Deploys what an AWS account and region have once.")
     once.add_argument("--stage", required=True, help="whose region is meant")
     once.add_argument("--email", default="", help="who hears of alarms by mail")
+    once.add_argument("--key", action="store_true", help="make a key of one's own (KMS), too")
     return parser
 
 

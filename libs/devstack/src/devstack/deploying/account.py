@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import dataclass
 
 from devstack.config import STACKS_ROOT
 from devstack.deploying.plan import Plan
@@ -15,11 +16,21 @@ ALARM_SHARE = 80
 """Percent of the account's quota of functions at once that ring."""
 
 
-def deploy_account(stage: str, *, email: str = "") -> str:
+@dataclass(frozen=True)
+class Account:
+    """What the stages' samconfig.toml names of the account's stack; `key` is None where it has none."""
+
+    topic: str
+    key: str | None
+
+
+def deploy_account(stage: str, *, email: str = "", has_key: bool = False) -> Account:
     """Deploys the account's stack to the stage's region.
 
-    Returns:
-        The ARN of the topic that hears of alarms.
+    Args:
+        stage: whose region is meant.
+        email: who hears of alarms by mail; empty: who did before.
+        has_key: make a key of one's own; one that was made before stays.
 
     Raises:
         DevstackError: there are no credentials, or `sam` failed.
@@ -45,8 +56,10 @@ def deploy_account(stage: str, *, email: str = "") -> str:
             "--no-confirm-changeset",
             "--no-fail-on-empty-changeset",
             "--parameter-overrides",
+            # What is left out stays as it is.
             f"ConcurrencyAlarmAt={rings_at}",
-            f'AlarmEmail="{email}"',
+            *([f"AlarmEmail={email}"] if email else []),
+            *(["OwnKey=true"] if has_key else []),
         ],
         env={**os.environ, "SAM_CLI_TELEMETRY": "0"},
         check=False,
@@ -55,4 +68,4 @@ def deploy_account(stage: str, *, email: str = "") -> str:
         raise DevstackError("`sam deploy` of the account's stack failed.")
     (stack,) = session.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
-    return outputs["AlarmTopicArn"]
+    return Account(topic=outputs["AlarmTopicArn"], key=outputs.get("KeyArn"))
