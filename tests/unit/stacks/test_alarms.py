@@ -1,7 +1,9 @@
 """What rings when: alarms whose figures are a choice, and how each rule about alarms is broken."""
 
+import ast
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,3 +154,62 @@ def test_a_broken_rule_is_noticed(
     body = copy.deepcopy(dict(templates[stack].body))
     change(body["Resources"])
     assert any(complaint in each for each in violations(Template(stack, body)))
+
+
+ROOT = STACKS_ROOT.parent
+HEARD_ELSEWHERE = {
+    "workers_agent/services/batch.py": "the queue tries again, and its dead letters ring",
+    "workers_agent/services/deltas.py": "a delta is a hint; the reply comes all the same",
+    "commons/realtime/broadcaster.py": "raised again in the caller's thread",
+}
+"""Modules that catch whatever comes, and who hears of it other than by `Unhandled`."""
+
+
+def catches_unheard(tree: ast.Module) -> bool:
+    """Whether some `except Exception` neither raises again nor counts, by itself or by a helper."""
+    counting = {"count_unhandled"}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and calls(function) & counting:
+            counting.add(function.name)
+    return any(
+        isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+        and not any(isinstance(each, ast.Raise) for each in ast.walk(node))
+        and not calls(node) & counting
+        for node in ast.walk(tree)
+    )
+
+
+def calls(node: ast.AST) -> set[str]:
+    return {
+        each.func.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
+    }
+
+
+def test_a_fault_that_is_answered_instead_of_raised_rings() -> None:
+    sources: list[Path] = [
+        *ROOT.glob("functions/*/src/**/*.py"),
+        *ROOT.glob("libs/commons/src/**/*.py"),
+    ]
+    unheard = {
+        source.as_posix().rpartition("/src/")[2]
+        for source in sources
+        if catches_unheard(ast.parse(source.read_text()))
+    }
+    assert unheard == HEARD_ELSEWHERE.keys()
+
+
+def test_the_account_rings_before_its_functions_are_refused() -> None:
+    account = Template.load(STACKS_ROOT / "account" / "template.yaml")
+    (alarm,) = (each["Properties"] for each in account.alarms.values())
+    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "ConcurrentExecutions")
+    # Without a dimension it is the account's.
+    assert "Dimensions" not in alarm
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == (
+        "Maximum",
+        "GreaterThanThreshold",
+        {"Ref": "ConcurrencyAlarmAt"},
+    )

@@ -8,7 +8,6 @@ from devstack.redrive import QUEUES
 
 ROOT = STACKS_ROOT.parent
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
-ACCOUNT = "chat-account-concurrency"
 
 
 def alarms() -> set[str]:
@@ -16,7 +15,10 @@ def alarms() -> set[str]:
         alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("chat-${Stage}-")
         for stack in STACKS
         for alarm in Template.load(STACKS_ROOT / stack / "template.yaml").alarms.values()
-    } | {ACCOUNT}
+    } | {
+        alarm["Properties"]["AlarmName"]
+        for alarm in Template.load(STACKS_ROOT / "account" / "template.yaml").alarms.values()
+    }
 
 
 def entries() -> list[str]:
