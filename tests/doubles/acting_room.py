@@ -7,7 +7,7 @@ from typing import Any
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import IRepository, Item, Table, Update
+from commons.dal import IRepository, Item, Table, Update, UpdateWrite
 from commons.ids import tool_call_id
 from commons.records.generation import GenerationStep, OpenGeneration, StepCall
 from commons.records.tool import (
@@ -18,7 +18,13 @@ from commons.records.tool import (
     ToolServerRecord,
 )
 from commons.schemas.caller import Caller
-from commons.schemas.event import ApprovalRule, Event, MessageCreatedData, Sender
+from commons.schemas.event import (
+    ApprovalRule,
+    ChannelDeletedData,
+    Event,
+    MessageCreatedData,
+    Sender,
+)
 from commons.schemas.tool import Decision
 from commons.services.event_log import Draft, EventLogService
 from commons.services.generations import GenerationsService
@@ -100,6 +106,17 @@ class Room:
 
     def leave(self, user_id: str) -> None:
         self.repository.delete(Table.CHANNELS, keys.member_key(CHANNEL, user_id))
+
+    def delete_channel(self) -> None:
+        deleted = UpdateWrite(
+            Table.CHANNELS, keys.channel_key(CHANNEL), Update(set={"deleted": True})
+        )
+        draft = Draft(
+            sender=Sender(id="olga", kind="user"),
+            data=ChannelDeletedData(),
+            writes=lambda _seq: [deleted],
+        )
+        self.event_log.append(CHANNEL, lambda: draft)
 
     def say(self, user_id: str, text: str) -> int:
         draft = Draft(sender=Sender(id=user_id, kind="user"), data=MessageCreatedData(text=text))

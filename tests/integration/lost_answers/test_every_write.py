@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
+from tests.doubles.acting_room import offer, pending_call_id, pending_calls
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.faults import NEVER, RepeatingRepository
 from tests.integration.rest_api.client import Client
 
 from commons.clock import epoch_seconds
 from commons.dal import IRepository, Table
-from commons.records.generation import FinishedText
+from commons.records.generation import FinishedText, OpenGeneration
 from commons.records.spend import NO_COST, Cost
+from commons.records.tool import OfferedTool
 from commons.schemas.caller import Caller
 from commons.schemas.event import Usage
 from commons.schemas.generation import GenerationRequest
@@ -29,6 +31,8 @@ from commons.services.membership import MembershipService
 from commons.services.rate_limit import NoticeRateService, PostRateService
 from commons.services.spend import SpendService
 from commons.services.tickets import TicketsService
+from commons.services.tool_calls import ToolCallsService
+from commons.services.tool_decisions import ToolDecisionsService
 from rest_api.app import RestApi
 from rest_api.composition import build_services
 from rest_api.settings import Settings
@@ -285,6 +289,63 @@ def grow(world: World) -> object:
     return world.connections.grow(world.channel, shards=4, to=16)
 
 
+def offer_notes(world: World) -> object:
+    offer(world.storage, "notes", OfferedTool(name="add", approval="anyone"))
+    return None
+
+
+def allow_notes(world: World) -> object:
+    offer_notes(world)
+    return world.alice.patch(world.path(), {"agent": {"tools": ["notes.*"]}}).status
+
+
+def ask_for_calls(world: World) -> object:
+    pending_calls(world.storage, world.channel, 1)
+    return world.alice.event_types(world.channel)
+
+
+def calls_that_wait(world: World) -> object:
+    allow_notes(world)
+    return ask_for_calls(world)
+
+
+def decide(world: World, decision: str = "approve") -> object:
+    call_id = pending_call_id(world.channel, 1, "anyone")
+    answer = world.bob.post(world.path(f"/tools/{call_id}/decision"), {"decision": decision})
+    return answer.status, masked(answer.text)
+
+
+def expire_call(world: World) -> object:
+    call_id = pending_call_id(world.channel, 1, "anyone")
+    tomorrow = (NOW + 2 * 24 * 3_600) * 1_000
+    ToolDecisionsService(world.storage, clock=lambda: tomorrow).expire(world.channel, call_id)
+    return world.alice.event_types(world.channel)
+
+
+def an_approved_call(world: World) -> object:
+    calls_that_wait(world)
+    return decide(world)
+
+
+def waiting_row(world: World) -> OpenGeneration:
+    row = GenerationsService(world.storage).find_open(world.channel, 1)
+    assert row is not None
+    return row
+
+
+def make_call(world: World) -> object:
+    calls = ToolCallsService(world.storage)
+    row = waiting_row(world)
+    approved = calls.of_step(row, 0)[1]
+    event = calls.finish(row, calls.start(row, approved), "ok", "noted")
+    return event is not None and masked(event.to_json())
+
+
+def end_with_open_calls(world: World) -> object:
+    world.endings.end(waiting_row(world), Ending(failure="timeout"))
+    return world.alice.event_types(world.channel)
+
+
 def frames_seen(world: World) -> str:
     return masked(repr(sorted(world.broadcaster.frames.items())))
 
@@ -329,6 +390,18 @@ OPERATIONS: Mapping[str, Operation] = {
     "claim, release, claim": Operation(release),
     "claim, reply": Operation(reply_to_first),
     "claim, fail": Operation(fail_reply),
+    "allow tools": Operation(allow_notes, offer_notes),
+    "ask for calls": Operation(ask_for_calls, allow_notes),
+    "approve a call": Operation(decide, calls_that_wait),
+    "deny a call": Operation(lambda world: decide(world, "deny"), calls_that_wait),
+    "approve a call twice": Operation(
+        lambda world: (decide(world), decide(world)), calls_that_wait
+    ),
+    "expire a call": Operation(expire_call, calls_that_wait),
+    "make a call": Operation(make_call, an_approved_call),
+    "end with open calls": Operation(end_with_open_calls, an_approved_call),
+    "cancel what waits": call("POST", "/generations/cancel", {}, before=calls_that_wait),
+    "delete a question that waits": call("DELETE", "/messages/1", before=an_approved_call),
     "register": Operation(register),
     "subscribe": Operation(subscribe, listen),
     "subscribe again": Operation(subscribe, listen_to_channel),
@@ -352,7 +425,7 @@ _MASKS: Final = (
     (re.compile(r"(?<='subscription_id', ')[\w-]{8}(?=')|(?<='turn', ')[\w-]{8}(?=')"), "<id>"),
     (re.compile(r"(?<='removed', \[')[^\]]*(?='\])"), "<ids>"),
     (re.compile(r"timer#\d+"), "timer#<shard>"),
-    (re.compile(r"(?<![\w-])([\w-]{22}|[\w-]{43}|[0-9a-f]{64})(?![\w-])"), "<id>"),
+    (re.compile(r"(?<![\w-])([\w-]{22}|[\w-]{43}|[0-9a-f]{52}|[0-9a-f]{64})(?![\w-])"), "<id>"),
 )
 
 

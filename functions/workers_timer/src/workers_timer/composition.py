@@ -11,8 +11,12 @@ from commons.services.event_log import EventLogService
 from commons.services.generation_endings import GenerationEndingsService
 from commons.services.generations import GenerationsService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
+from commons.services.tool_decisions import ToolDecisionsService
+from commons.services.tool_redaction import ToolRedactionService
 from workers_timer.queue import IAgentQueue, SqsAgentQueue
+from workers_timer.services.approvals import ApprovalsService
 from workers_timer.services.deleted_channels import DeletedChannelsService
+from workers_timer.services.deleted_messages import DeletedMessagesService
 from workers_timer.services.open_generations import OpenGenerationsService
 from workers_timer.services.timers import TimersService
 from workers_timer.settings import TimerSettings
@@ -48,5 +52,7 @@ def build_timers(
                 endings=endings,
                 queue=queue or SqsAgentQueue(SqsQueue(settings.agent_queue_url)),
             ),
+            ApprovalsService(storage, decisions=ToolDecisionsService(storage, event_log=event_log)),
+            DeletedMessagesService(storage, tools=ToolRedactionService(storage)),
         ],
     )

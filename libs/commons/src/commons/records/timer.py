@@ -13,6 +13,8 @@ type TimerKind = Literal["channel.clear", "generation.watch", "approval.expire",
 CLEARING_SECONDS: Final = 60
 """Within that the call that deleted a channel clears it by itself."""
 
+EMPTYING_SECONDS: Final = 60
+"""Within that the call that deleted a message empties its calls of tools by itself."""
 
 WATCH_SECONDS: Final = 30
 """A worker that died has lost its lease by then."""
@@ -61,6 +63,14 @@ class TimerRecord(StoredModel):
         """Ends the wait for a decision."""
         due = -(-call.expires_at // 1_000)
         return cls.of("approval.expire", f"{call.channel_id}#{call.call_id}", due=due)
+
+    @classmethod
+    def of_deleted_message(
+        cls, channel_id: str, question_seq: int, generation: int | None, now: int
+    ) -> Self:
+        """Empties what tools were asked, and said, for a question or for one reply to it."""
+        subject = f"{channel_id}#{question_seq}#{generation or ''}"
+        return cls.of("calls.empty", subject, due=now + EMPTYING_SECONDS)
 
     def write(self) -> Write:
         return PutWrite(Table.CHANNELS, {**self.key, **self.model_dump()})

@@ -21,6 +21,7 @@ from commons.dal import (
     all_of,
     any_of,
 )
+from commons.dynamodb.exceptions import ConditionFailedError
 from commons.errors import (
     CallNotFoundError,
     ConflictError,
@@ -123,16 +124,22 @@ class ToolDecisionsService(BaseService):
     def expire(self, channel_id: str, call_id: str) -> None:
         """Ends the wait for a decision where its time is over; again: does nothing.
 
+        Of a call that nobody was told of nobody is told this either.
+
         Raises:
             ChannelNotFoundError: the channel was deleted.
         """
+        call = self._rows.find(channel_id, call_id)
+        if call is None or not self._is_overdue(call):
+            return
+        if not call.is_told and self._has_expired_untold(call):
+            return
 
         def prepare() -> Draft | None:
             call = self._rows.find(channel_id, call_id)
             if call is None or not self._is_overdue(call):
                 return None
-            # What nobody was told of is not waited for: its worker tells of it, or it ends.
-            return self._draft(call, "expired", SYSTEM, []) if call.is_told else None
+            return self._draft(call, "expired", SYSTEM, [])
 
         self._event_log.append(channel_id, prepare)
 
@@ -165,6 +172,15 @@ class ToolDecisionsService(BaseService):
         # The clock comes first, though the timer has not.
         self.expire(channel_id, call_id)
         return self._rows.find(channel_id, call_id) or call
+
+    def _has_expired_untold(self, call: ToolCallRecord) -> bool:
+        is_untold = all_of(Compare("status", "=", "requested"), NotExists("requested_seq"))
+        expired = Update(set={"status": "expired", "decided_at": self._clock()})
+        try:
+            self.repository.update(Table.CHANNELS, call.key, expired, condition=is_untold)
+        except ConditionFailedError:
+            return False
+        return True
 
     def _is_overdue(self, call: ToolCallRecord) -> bool:
         return call.is_pending and call.expires_at <= self._clock()
