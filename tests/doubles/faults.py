@@ -30,15 +30,20 @@ class Failure:
     Attributes:
         kind: busy or unreachable.
         committed: the call is made, then its answer is lost for good; a throttled call never is.
+        lasting: so are all calls after it.
     """
 
     at_call: int
     kind: type[StorageUnavailableError] = StorageBusyError
     committed: bool = False
+    lasting: bool = False
+
+    def strikes(self, call: int) -> bool:
+        return call == self.at_call or (self.lasting and call > self.at_call)
 
 
 class FailingRepository:
-    """Passes every call on to `inner` but for one that fails; each page of an iteration is a call.
+    """Passes every call on to `inner` but for those that fail; each page of an iteration is a call.
 
     Attributes:
         calls: the methods that were called since `arm`, in order.
@@ -61,11 +66,11 @@ class FailingRepository:
     def _call[Answer](self, name: str, call: Callable[[], Answer]) -> Answer:
         self.calls.append(name)
         failure = self._failure
-        if failure is None or failure.at_call != len(self.calls):
+        if failure is None or not failure.strikes(len(self.calls)):
             return call()
         if failure.committed:
             call()
-        raise failure.kind(f"call {failure.at_call} fails")
+        raise failure.kind(f"call {len(self.calls)} fails")
 
     def get(self, table: Table, key: Key, *, consistent: bool = False) -> Item:
         return self._call("get", lambda: self._inner.get(table, key, consistent=consistent))

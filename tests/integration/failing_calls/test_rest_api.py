@@ -1,19 +1,19 @@
 """Every REST operation on a channel with storage failing at each of its calls in turn."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from tests.doubles.acting_room import offer, pending_calls
 from tests.doubles.broadcaster import InMemoryBroadcaster
-from tests.doubles.faults import FailingRepository, Failure
+from tests.doubles.faults import FailingRepository
 from tests.doubles.repository import InMemoryRepository
+from tests.integration.failing_calls.room import FAILURES
 from tests.integration.rest_api.client import Answer, Client
 from tests.integration.rest_api.test_rights import CASES, MEMBERS_MESSAGE, METHODS, Case
 
 from commons import keys
 from commons.clock import epoch_milliseconds
 from commons.dal import Table
-from commons.dynamodb.exceptions import StorageBusyError, StorageUnreachableError
 from commons.records.tool import OfferedTool
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageCreatedData, Sender
@@ -31,11 +31,6 @@ SETTINGS = Settings(
     allowed_models="model-a",
     cursor_secret_arn="arn:unused",
 )
-FAILURES = {
-    "busy": Failure(0, StorageBusyError),
-    "unreachable": Failure(0, StorageUnreachableError),
-    "made, and its answer lost": Failure(0, StorageUnreachableError, committed=True),
-}
 LATER = {
     "deleteChannel": 404,
     "regenerateReply": 409,
@@ -132,8 +127,7 @@ def test_whichever_call_fails_is_told_and_mended_by_the_next(case: Case, kind: s
     expected = case.owner if case.owner < 300 else case.member
     for at_call in range(1, MOST_CALLS):
         world = World()
-        failure = FAILURES[kind]
-        world.failing.arm(Failure(at_call, failure.kind, committed=failure.committed))
+        world.failing.arm(replace(FAILURES[kind], at_call=at_call))
 
         answer = world.ask(case)
         has_failed = world.failing.has_failed

@@ -4,16 +4,19 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
+from commons.services import base
 from commons.services.connections import ConnectionsService
 from commons.websocket.frame_handler import SocketEvent, SocketResponse, is_message, refuse_message
+from websocket_disconnect.services.forgetting import ForgettingService
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
-def connections_service() -> ConnectionsService:
-    return ConnectionsService()
+def forgetting_service() -> ForgettingService:
+    storage = base.default_repository()
+    return ForgettingService(storage, connections=ConnectionsService(storage))
 
 
 @metrics.log_metrics
@@ -24,6 +27,6 @@ def lambda_handler(event: SocketEvent, _context: "LambdaContext") -> SocketRespo
         return refuse_message(event)
     context = event["requestContext"]
     log.set_correlation_id(context["requestId"])
-    connections_service().forget(context["connectionId"])
+    forgetting_service().forget(context["connectionId"])
     log.info("connection forgotten", extra={"connection_id": context["connectionId"]})
     return {"statusCode": 200}
