@@ -60,7 +60,7 @@ class Room:
             "created_by": "alice",
             "member_count": 2,
             "owner_count": 1,
-            "agent": {"model_id": "model-a"},
+            "agent": {"model_id": "model-a", "tools": ["notes.*"]},
         }
         self.storage.put(Table.CHANNELS, meta)
         for user_id, role in (("alice", "owner"), ("bob", "member")):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.acting_room import pending_call_id, pending_calls
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.integration.failing_calls.room import CHANNEL, FAILURES, Room, caller
 from tests.integration.websocket.gateway import (
@@ -32,6 +33,8 @@ MOST_CALLS = 40
 """More than any frame makes."""
 
 TOLD_TO_COME_BACK = {429, 503}
+
+CALL_ID = pending_call_id(CHANNEL, 2, "anyone")
 
 SESSION = SessionSettings(
     websocket_callback_url="http://127.0.0.1:9",
@@ -79,6 +82,10 @@ def is_said_once(room: Room) -> bool:
     return room.event_types() == ["message.created"] * 3
 
 
+def is_decided_once(room: Room) -> bool:
+    return room.event_types().count("tool.decided") == 1
+
+
 RENEWED = caller("bob", seconds=7_200)
 
 ACTIONS = [
@@ -96,6 +103,7 @@ ACTIONS = [
     Action({"action": "read", "seq": 1}, "ack", has_read),
     Action({"action": "cancel"}, "ack", reply_is_cancelled),
     Action({"action": "cancel", "replyTo": 1}, "ack", reply_is_cancelled),
+    Action({"action": "decide", "callId": CALL_ID, "decision": "approve"}, "ack", is_decided_once),
     Action({"action": "authenticate", "token": "fresh"}, "ack", is_renewed),
     Action({"action": "ping"}, "pong"),
     Action({"action": "ping", "heads": True}, "pong"),
@@ -197,6 +205,8 @@ def test_whichever_call_fails_a_frame_is_told_so_and_its_repetition_mends_it(
         if not action.listens:
             bob = room.connections.require("bob-1")
             room.connections.unsubscribe(bob, CHANNEL)
+        if action.frame["action"] == "decide":
+            pending_calls(room.storage, CHANNEL, 2)
         socket = open_socket(room)
         room.fail(at_call, kind)
 

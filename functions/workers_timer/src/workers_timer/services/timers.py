@@ -9,6 +9,7 @@ from commons import keys
 from commons.clock import epoch_seconds
 from commons.dal import IRepository, Query, SortBetween, Table
 from commons.dynamodb.exceptions import RepositoryError
+from commons.errors import UnavailableError
 from commons.observability import count_unhandled, log, metrics
 from commons.records.timer import TimerKind, TimerRecord
 from commons.services.base import BaseService
@@ -69,7 +70,11 @@ class TimersService(BaseService):
         log.info("timers", done=done, left=failed)
 
     def _due(self) -> Iterator[TimerRecord]:
-        """Timers that are due, of each shard the oldest first."""
+        """Timers that are due, of each shard the oldest first.
+
+        A run does not crash where storage does not answer: that would be told to a person, who
+        has nothing to mend.
+        """
         for shard in range(keys.TIMER_SHARDS):
             rows = self.repository.iterate(
                 Query(
@@ -80,7 +85,11 @@ class TimersService(BaseService):
                     consistent=True,
                 )
             )
-            yield from map(TimerRecord.model_validate, rows)
+            try:
+                yield from map(TimerRecord.model_validate, rows)
+            except UnavailableError as error:
+                log.warning("timers not read", shard=shard, error=type(error).__name__)
+                count_unhandled()
 
     def _take(self, timer: TimerRecord, deadline: float) -> bool:
         if self._clock() > deadline:

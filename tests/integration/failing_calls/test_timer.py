@@ -1,0 +1,180 @@
+"""The timer with storage failing at each call in turn, for everything that can be due."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from tests.integration.failing_calls.room import CHANNEL, FAILURES, Room
+
+from commons import keys
+from commons.clock import epoch_milliseconds
+from commons.dal import Table, Update
+from commons.dynamodb.exceptions import StorageUnreachableError
+from commons.records.generation import WORTH_ANSWERING_MILLISECONDS, FinishedText
+from commons.records.timer import TimerRecord
+from commons.schemas.event import ChannelDeletedData, Sender, Usage
+from commons.schemas.generation import GenerationRequest
+from commons.services.event_log import Draft, EventLogService
+from workers_timer.composition import build_timers
+from workers_timer.settings import TimerSettings
+
+MOST_CALLS = 60
+"""More than a run makes."""
+
+LONG_AGO = epoch_milliseconds() - WORTH_ANSWERING_MILLISECONDS - 1_000
+
+
+@dataclass
+class Queue:
+    """Takes everything but the first messages that it is to refuse."""
+
+    refusing: int = 0
+    asked: list[GenerationRequest] = field(default_factory=list)
+
+    def ask(self, request: GenerationRequest) -> None:
+        if self.refusing:
+            self.refusing -= 1
+            raise StorageUnreachableError("the queue")
+        self.asked.append(request)
+
+
+class World:
+    """A room whose timers are all due, and a timer over storage that fails."""
+
+    def __init__(self) -> None:
+        self.room = Room()
+        self.queue = Queue()
+        self._timers = build_timers(
+            TimerSettings(websocket_callback_url="unused", agent_queue_url="unused"),
+            repository=self.room.failing,
+            broadcaster=self.room.broadcaster,
+            queue=self.queue,
+        )
+
+    def change_reply(self, **attributes: object) -> None:
+        key = keys.open_generation_key(CHANNEL, 1, 1)
+        self.room.storage.update(Table.CHANNELS, key, Update(set=attributes))
+
+    def timers(self) -> list[TimerRecord]:
+        return [
+            TimerRecord.model_validate(item)
+            for item in self.room.storage.all_items(Table.CHANNELS)
+            if str(item["pk"]).startswith("timer#")
+        ]
+
+    def make_due(self) -> None:
+        for timer in self.timers():
+            due = timer.model_copy(update={"due": 1})
+            self.room.storage.transact([timer.removal()])
+            self.room.storage.transact([due.write()])
+
+    def run(self) -> None:
+        self._timers.run()
+
+
+type Check = Callable[[World], object]
+
+
+def as_it_is(_world: World) -> None:
+    """The worker's message was lost."""
+
+
+def is_awake(world: World) -> None:
+    assert {(each.question_seq, each.generation) for each in world.queue.asked} == {(1, 1)}
+    assert [timer.kind for timer in world.timers()] == ["generation.watch"]
+
+
+def too_old(world: World) -> None:
+    world.change_reply(asked_at=LONG_AGO)
+
+
+def has_failed(world: World) -> None:
+    assert world.room.event_types()[2:] == ["agent.failed"]
+    assert world.room.generations.list_open(CHANNEL) == []
+    assert world.timers() == []
+
+
+def too_old_and_laid_down(world: World) -> None:
+    usage = Usage(model_id="model-a", input_tokens=1, output_tokens=1)
+    finished = FinishedText(finish_reason="stop", usage=usage)
+    world.change_reply(asked_at=LONG_AGO, text="Hi.", finished=finished.model_dump())
+
+
+def is_answered(world: World) -> None:
+    assert world.room.event_types()[2:] == ["message.created"]
+    assert world.room.generations.list_open(CHANNEL) == []
+    assert world.timers() == []
+
+
+def of_deleted_channel(world: World) -> None:
+    """As its deletion leaves it where everything after the commit failed; its reply is too old."""
+    too_old(world)
+    deleted = Update(set={"deleted": True})
+    world.room.storage.update(Table.CHANNELS, keys.channel_key(CHANNEL), deleted)
+    clearing = TimerRecord.of_deleted_channel(CHANNEL, 0)
+    EventLogService(world.room.storage).append(
+        CHANNEL,
+        lambda: Draft(
+            sender=Sender(id="alice", kind="user"),
+            data=ChannelDeletedData(),
+            writes=lambda _seq: [clearing.write()],
+        ),
+    )
+
+
+def is_cleared(world: World) -> None:
+    storage = world.room.storage
+    assert world.room.connections.room(CHANNEL) == []
+    assert not [row for row in storage.all_items(Table.CHANNELS) if "role" in row]
+    assert world.room.generations.list_open(CHANNEL) == []
+    assert world.room.event_types()[2:] == ["channel.deleted"]
+    assert world.timers() == []
+
+
+DUE: dict[str, tuple[Callable[[World], None], Check]] = {
+    "a reply that nobody writes": (as_it_is, is_awake),
+    "a reply that is too old": (too_old, has_failed),
+    "a reply that is too old and laid down": (too_old_and_laid_down, is_answered),
+    "a deleted channel, and its reply": (of_deleted_channel, is_cleared),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize(("before", "check"), DUE.values(), ids=DUE)
+def test_whichever_call_fails_the_next_runs_do_what_is_due_once(
+    before: Callable[[World], None], check: Check, kind: str
+) -> None:
+    for at_call in range(1, MOST_CALLS):
+        world = World()
+        before(world)
+        world.make_due()
+        world.room.fail(at_call, kind)
+
+        world.run()
+        has_failed = world.room.failing.has_failed
+        world.room.heal()
+        world.make_due()
+        world.run()
+
+        check(world)
+        world.room.check()
+        if not has_failed:
+            assert at_call > keys.TIMER_SHARDS
+            return
+    raise AssertionError("a run makes more calls than were tried")
+
+
+def test_a_worker_whose_message_the_queue_refused_is_woken_by_the_next_run() -> None:
+    world = World()
+    world.make_due()
+    world.queue.refusing = 1
+
+    world.run()
+    world.run()
+
+    is_awake(world)
