@@ -19,12 +19,19 @@ from commons.records.generation import OpenGeneration
 from commons.records.spend import Budget, Cost, UsageRecord
 from commons.records.tool import ToolCallRecord
 from commons.schemas.caller import Caller
-from commons.schemas.event import AgentFailed, Event, MessageCreated, Usage
+from commons.schemas.event import (
+    AgentFailed,
+    ChannelDeletedData,
+    Event,
+    MessageCreated,
+    Sender,
+    Usage,
+)
 from commons.schemas.generation import GenerationRequest
 from commons.schemas.message import PostMessage
 from commons.schemas.tool import Decision
 from commons.services.connections import ConnectionsService
-from commons.services.event_log import EventLogService
+from commons.services.event_log import Draft, EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.messages import MessagesService
 from commons.services.tool_decisions import ToolDecisionsService
@@ -241,6 +248,13 @@ class Room:
     def leave(self, user_id: str) -> None:
         gone = DeleteWrite(Table.CHANNELS, keys.member_key(CHANNEL, user_id))
         self.repository.transact([gone])
+
+    def close_channel(self) -> None:
+        """As its deletion leaves it."""
+        draft = Draft(sender=Sender(id="alice", kind="user"), data=ChannelDeletedData())
+        self.event_log.append(CHANNEL, lambda: draft)
+        gone = Update(set={"deleted": True})
+        self.repository.update(Table.CHANNELS, keys.channel_key(CHANNEL), gone)
 
     def listen(self, connection_id: str, user_id: str = "alice") -> None:
         row = Subscription(

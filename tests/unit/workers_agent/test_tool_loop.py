@@ -19,7 +19,7 @@ from workers_agent.schemas import ToolAnswer
 from workers_agent.services.agent_loop import NO_MORE_CALLS
 from workers_agent.services.transcript import DENIED, UNKNOWN
 
-from .conftest import CHANNEL, FAST, AskedCall, Room, ScriptedModel, asks, delivery, says
+from .conftest import CHANNEL, FAST, AskedCall, Room, ScriptedModel, asks, delivery, redact, says
 from .conftest import fails as model_fails
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
@@ -568,6 +568,42 @@ def test_cancelling_a_reply_that_waits_ends_it_and_its_call_at_once(
     assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "I note that.")
     assert reply.data.usage == Usage(model_id="m", input_tokens=7, output_tokens=3)
     assert decided(room) == ["cancelled"]
+    assert tools.made == []
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_a_reply_that_waits_in_a_channel_that_is_gone_leaves_nothing(
+    room: Room, tools: CountingTools, decides: bool
+) -> None:
+    seq = room.say("Note: milk")
+    worker = room.worker(ScriptedModel(asks(NOTE), says("Done.")), tools=tools)
+    worker.answer([delivery(seq)])
+    if decides:
+        room.decide("approve")
+
+    room.close_channel()
+    worker.answer([delivery(seq)])
+
+    assert room.generations.list_open(CHANNEL) == []
+    assert tools.made == []
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_a_reply_that_waits_for_a_deleted_question_ends_without_text(
+    room: Room, tools: CountingTools, decides: bool
+) -> None:
+    seq = room.say("Note: milk")
+    model = ScriptedModel(asks(NOTE, text="I note that."), says("Done."))
+    worker = room.worker(model, tools=tools)
+    worker.answer([delivery(seq)])
+    if decides:
+        room.decide("approve")
+
+    redact(room, seq)
+    worker.answer([delivery(seq)])
+
+    (reply,) = room.replies()
+    assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "")
     assert tools.made == []
 
 

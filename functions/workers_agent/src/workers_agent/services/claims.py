@@ -75,7 +75,7 @@ class ClaimsService(BaseService):
     Args:
         seconds: how long a claim holds without a heartbeat.
         spend: what is set aside before a model is asked.
-        endings: says whether a reply is cancelled.
+        endings: says whether a reply is still wanted.
         clock: epoch milliseconds.
     """
 
@@ -115,7 +115,7 @@ class ClaimsService(BaseService):
     def _resume(self, row: OpenGeneration) -> Claim | None:
         """The claim of a reply that has waited for people, once it waits for nobody."""
         try:
-            if self._calls.waits(row) and not self._endings.is_cancelled(row):
+            if self._calls.waits(row) and not self._endings.is_unwanted(row):
                 return None
             item = self._take(row.key, fenced(row), failed_claims=0, resumed_at=self._clock())
         except (GenerationLostError, ConditionFailedError):

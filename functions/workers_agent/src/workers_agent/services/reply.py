@@ -99,7 +99,7 @@ class Reply:
     async def _early_end(self) -> Ending | None:
         """Where no model is to be asked."""
         row = self._row
-        if await asyncio.to_thread(self._by.endings.is_cancelled, row):
+        if await asyncio.to_thread(self._by.endings.is_unwanted, row):
             self._deltas.add(row.text.removeprefix(row.text_of_steps))
             return self._cancelled()
         if not row.is_worth_answering(self._by.clock()):

@@ -80,7 +80,7 @@ class OpenGenerationsService(BaseService):
         if row.status != "waiting" or not self._calls.waits(row):
             return False
         try:
-            return not self._endings.is_cancelled(row)
+            return not self._endings.is_unwanted(row)
         except GenerationLostError:
             # Somebody has it.
             return True

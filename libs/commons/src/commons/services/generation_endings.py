@@ -39,6 +39,7 @@ from commons.services.generation_hold import (
     uncancelled,
     undeleted,
 )
+from commons.services.membership import MembershipService
 from commons.services.spend import SpendService
 from commons.services.tool_calls import ToolCallsService
 
@@ -94,6 +95,7 @@ class GenerationEndingsService(BaseService):
         super().__init__(repository)
         self._event_log = event_log or EventLogService(self.repository)
         self._spend = spend or SpendService(self.repository)
+        self._membership = MembershipService(self.repository)
         self._calls = calls or ToolCallsService(self.repository, event_log=self._event_log)
 
     def end(self, row: OpenGeneration, ending: Ending, *, by: Sender | None = None) -> Event:
@@ -153,6 +155,17 @@ class GenerationEndingsService(BaseService):
         """
         current, cancels = self._current(row)
         return current.is_cancelled(cancels)
+
+    def is_unwanted(self, row: OpenGeneration) -> bool:
+        """Whether nobody waits for it by now: it was cancelled, or its question or channel is gone.
+
+        Raises:
+            GenerationLostError: somebody else holds it, or has ended it.
+        """
+        if self.is_cancelled(row) or self._membership.find_channel(row.channel_id) is None:
+            return True
+        question = self._event_log.get_message(row.channel_id, row.question_seq)
+        return bool(question.data.redacted)
 
     def _canceller(self, row: OpenGeneration) -> Sender:
         current, cancels = self._current(row)
