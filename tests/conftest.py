@@ -127,7 +127,8 @@ def _tables_template() -> str:
         for name, resource in template["Resources"].items()
         if resource["Type"] == "AWS::DynamoDB::Table"
     }
-    return json.dumps({"Parameters": template["Parameters"], "Resources": tables})
+    parts = {name: template[name] for name in ("Parameters", "Conditions") if name in template}
+    return json.dumps({**parts, "Resources": tables})
 
 
 def deploy_tables() -> dict[Table, str]:
