@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import json
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from tests.doubles.repository import InMemoryRepository
 from tests.doubles.tools import CountingTools
@@ -20,14 +22,24 @@ from commons.services.connections import ConnectionsService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from workers_agent.composition import build_batch_service
-from workers_agent.model import Chunk, EndChunk, Prompt, TextChunk
+from workers_agent.model import Chunk, EndChunk, Prompt, TextChunk, ToolCallChunk
 from workers_agent.pace import Pace
 from workers_agent.schemas import Delivery
 from workers_agent.settings import AgentWorkerSettings
 from workers_agent_dispatcher.schemas import Parked, StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
 
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the model says before it asks for calls, and these: each a tool and its arguments."""
+
+    text: str
+    calls: Sequence[tuple[str, Mapping[str, Any]]] = field(default_factory=tuple)
+
+
 type Script = Callable[[str], str]
+type AskScript = Callable[[str], Sequence[Ask]]
 
 WORKERS: Final = 2
 
@@ -36,12 +48,14 @@ class ScriptedModel:
     """IModel: answers the last question by its script, word by word.
 
     Attributes:
+        asks: the steps of calls that it asks for before it answers a question.
         thinking_seconds: before the first word.
         word_seconds: after each.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, asks: AskScript) -> None:
         self.script = script
+        self.asks = asks
         self.thinking_seconds = 0.4
         self.word_seconds = 0.03
 
@@ -49,12 +63,18 @@ class ScriptedModel:
         await asyncio.sleep(self.thinking_seconds)
         # The worker says in the turn's first line who speaks.
         question = prompt.turns[-1].text.partition("\n")[2]
-        words = self.script(question).split(" ")
+        asks = self.asks(question) if prompt.tools else ()
+        done = len(prompt.steps)
+        ask = asks[done] if done < len(asks) else Ask(self.script(question))
+        words = ask.text.split(" ") if ask.text else []
         for index, word in enumerate(words):
             yield TextChunk(word if index == 0 else f" {word}")
             await asyncio.sleep(self.word_seconds)
+        for number, (tool, arguments) in enumerate(ask.calls):
+            sent_name = tool.replace(".", "_")
+            yield ToolCallChunk(f"{done}.{number}", sent_name, json.dumps(arguments))
         usage = Usage(model_id=prompt.model_id, input_tokens=1, output_tokens=len(words))
-        yield EndChunk("stop", usage)
+        yield EndChunk("tool_calls" if ask.calls else "stop", usage)
 
     async def aclose(self) -> None:
         pass
@@ -86,7 +106,12 @@ class _Queue:
 
 
 class Agent:
-    """What the streams drive, on threads of this process."""
+    """What the streams drive, on threads of this process.
+
+    Attributes:
+        model: what it says.
+        tools: what its calls come to.
+    """
 
     def __init__(
         self,
@@ -94,13 +119,18 @@ class Agent:
         broadcaster: IBroadcaster,
         *,
         script: Script,
+        asks: AskScript,
         model_id: str,
     ) -> None:
-        self.model = ScriptedModel(script)
+        self.model = ScriptedModel(script, asks)
+        self.tools = CountingTools()
         self._repository = repository
         self._broadcaster = broadcaster
         self._settings = AgentWorkerSettings(
-            agent_queue_url="unused", websocket_callback_url="unused", allowed_models=model_id
+            agent_queue_url="unused",
+            websocket_callback_url="unused",
+            allowed_models=model_id,
+            tools_function="unused",
         )
         self._numbers = itertools.count(1)
         self._queue = _Queue()
@@ -151,7 +181,7 @@ class Agent:
             broadcaster=self._broadcaster,
             audience=ConnectionsService(self._repository),
             queue=self._queue,
-            tools=CountingTools(),
+            tools=self.tools,
         )
         try:
             while (request := self._queue.waiting.get()) is not None:

@@ -20,8 +20,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tests.browser.agent import Agent, Script
+from tests.browser.agent import Agent, Ask, Script
 from tests.doubles.repository import InMemoryRepository
+from tests.doubles.tools import CLOCK, NOTES, offer
 from tests.integration.rest_api.client import proxy_event
 from tests.integration.websocket.gateway import connect_event, disconnect_event, message_event
 from websockets.exceptions import ConnectionClosed
@@ -108,6 +109,16 @@ def default_script(question: str) -> str:
     )
 
 
+def default_asks(question: str) -> list[Ask]:
+    """As the demo model: "note: TEXT" is noted, and who asks what time it is gets it looked up."""
+    before, is_note, text = question.partition("note:")
+    if is_note and "\n" not in before:
+        return [Ask("I can note that.\n\n", [("notes.add", {"text": text.strip()})])]
+    if "what time is it" in question.lower():
+        return [Ask("", [("clock.now", {})])]
+    return []
+
+
 class Playground:
     """Everything that the page talks with.
 
@@ -130,7 +141,11 @@ class Playground:
         self._subscribed: dict[str, set[str]] = defaultdict(set)
         self._log = EventLogService(self.repository)
         self._broadcasts = ChannelBroadcastService(self.repository, broadcaster=self.sockets)
-        self.agent = Agent(self.repository, self.sockets, script=script, model_id=MODEL)
+        self.agent = Agent(
+            self.repository, self.sockets, script=script, asks=default_asks, model_id=MODEL
+        )
+        offer(self.repository, "clock", [CLOCK])
+        offer(self.repository, "notes", [NOTES])
         self._websocket: Server = serve(
             self._connected, "127.0.0.1", 0, process_request=self._admit
         )

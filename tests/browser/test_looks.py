@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser.agent import Ask
 from tests.browser.conftest import SignIn
 from tests.browser.playground import Playground
 from tests.browser.window import Scheme, Window
+from tests.doubles.tools import answers, fails, is_lost, offer
 from tests.e2e.clients import RestClient
+
+from commons.records.tool import OfferedTool
 
 AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 SIZES = {"phone": (360, 740), "desktop": (1280, 860)}
@@ -39,6 +43,37 @@ def release(version: str) -> None:
 > Nothing is shipped on a Friday.
 
 More at <https://example.com/releases>."""
+
+MAIL = {
+    "to": ["team@example.com", "carol@example.com"],
+    "subject": "Release 2.0 is out",
+    "body": "Dear all,\n\nrelease 2.0 is out since this morning. What is new:\n\n"
+    + "\n".join(f"- change {number} of a list that goes on" for number in range(1, 40)),
+    "urgent": False,
+    "priority": 3,
+    "attachment": {"name": "notes.pdf", "bytes": 18_231},
+}
+TOOLS = {
+    "clock": OfferedTool(
+        name="now",
+        title="Current time",
+        description="Says what time it is, in the time zone that is asked for.",
+        read_only=True,
+        approval="none",
+    ),
+    "mail": OfferedTool(
+        name="send",
+        title="Send a mail",
+        description="Sends a mail to whoever is named in it. It cannot be taken back.",
+        approval="requester",
+    ),
+    "notes": OfferedTool(
+        name="add",
+        title="Add a note",
+        description="Keeps a note for the team.",
+        approval="requester",
+    ),
+}
 
 
 @pytest.fixture
@@ -153,5 +188,69 @@ def test_each_scene_can_be_shown(
     alice.open(f"{playground.url}/")
     alice.find(".demo-user")
     judge.look(alice, "sign-in")
+
+    assert judge.complaints == [], "\n".join(sorted(set(judge.complaints)))
+
+
+def test_calls_of_tools_can_be_shown(
+    signed_in: SignIn,
+    playground: Playground,
+    people: dict[str, RestClient],
+    room: str,
+    judge: Judge,
+) -> None:
+    for server, tool in TOOLS.items():
+        offer(playground.repository, server, [tool])
+    agent = playground.agent
+    agent.model.script = lambda _question: "Whether the mail went out is not known: please look."
+    agent.model.asks = lambda _question: [
+        Ask(
+            "I look at the clock first. This is what I would send:\n\n",
+            [("clock.now", {}), ("mail.send", MAIL), ("notes.add", {"text": "mail the team"})],
+        ),
+        Ask("Now the note again:\n\n", [("notes.add", {"text": "look for the mail"})]),
+    ]
+    agent.tools.behaviours |= {
+        "clock.now": answers('{"time": "2026-11-25T20:10:00+01:00", "zone": "Europe/Berlin"}'),
+        "mail.send": is_lost(),
+        "notes.add": fails("The notes cannot be reached."),
+    }
+    settings = {"tools": ["clock.*", "mail.send", "notes.add"], "approval": {"notes.add": "owner"}}
+    people["alice"].call("PATCH", f"/channels/{room}", 200, json={"agent": settings})
+    alice = signed_in("alice")
+    alice.resize(*SIZES[judge.size])
+    alice.prefer(judge.scheme, reduced_motion=True)
+    alice.enter(room)
+
+    question = people["bob"].post(room, "@agent please mail the team about the release")["seq"]
+    alice.find(".call.ok")
+    alice.eventually(lambda: len(alice.all(".call.requested")) == 2, "the requests")
+    judge.look(alice, "tools-asked")
+
+    alice.press("Deny notes.add")
+    call_id = next(
+        event["data"]["callId"]
+        for event in people["bob"].events(room)
+        if event["data"].get("tool") == "mail.send"
+    )
+    path = f"/channels/{room}/tools/{call_id}/decision"
+    people["bob"].call("POST", path, 200, json={"decision": "approve"})
+    alice.find(".call.unknown")
+    alice.press("Approve notes.add")
+    alice.find(".call.error")
+    alice.eventually(lambda: not alice.all(".draft"), "the reply")
+    alice.driver.execute_script("document.querySelector('.call.ok details').open = true")
+    alice.driver.execute_script("document.querySelector('.scroller').scrollTop = 1e6")
+    judge.look(alice, "tools-over")
+
+    people["bob"].call("DELETE", f"/channels/{room}/messages/{question}", 204)
+    alice.eventually(lambda: alice.all(".call .gone"), "the deletion")
+    judge.look(alice, "tools-deleted")
+
+    alice.press("Channel details")
+    alice.find(".tool-server")
+    alice.driver.execute_script("document.querySelector('.tool-settings').scrollIntoView()")
+    judge.look(alice, "tools-settings")
+    alice.press("Close")
 
     assert judge.complaints == [], "\n".join(sorted(set(judge.complaints)))

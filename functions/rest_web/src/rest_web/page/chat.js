@@ -4,6 +4,7 @@ import { ChatSession } from "./session.js";
 
 /**
  * @import { ConnectionState } from "./link.js"
+ * @import { ToolCall } from "./tool-calls.js"
  * @import { Channel } from "./wire.js"
  */
 
@@ -26,6 +27,8 @@ const REFRESH_AT_A_LOOK = 20_000;
  * @property {(room: Room, reason: "deleted" | "removed") => void} left
  * @property {(state: ConnectionState) => void} connection
  * @property {(room: Room, text: string, from: string) => void} said A message by somebody else.
+ * @property {(room: Room, call: ToolCall, type: string, by: string) => void} called What somebody
+ *   else's event of that type says of a call.
  */
 
 /** One user's channels over one session. */

@@ -2,6 +2,8 @@ import { h, iconButton } from "./dom.js";
 import { confirm, field, modeChoice, openDialog } from "./dialogs.js";
 import { counted } from "./format.js";
 import { avatar } from "./message-view.js";
+import { ToolSettings } from "./tool-settings.js";
+import { visible } from "./tool-view.js";
 
 /**
  * @import { Room } from "./room.js"
@@ -24,7 +26,7 @@ export class Details {
       content: [
         this.members,
         room.isOwner && this.#adding(),
-        room.isOwner && this.#settings(),
+        room.isOwner ? this.#settings() : this.#allowed(),
         this.#endings(),
       ],
     });
@@ -128,11 +130,13 @@ export class Details {
     const modes = modeChoice(agent.mode, "mode");
     const prompt = h("textarea", { id: "prompt", rows: 4, maxlength: 4000 });
     prompt.value = agent.systemPrompt ?? "";
+    const tools = new ToolSettings(agent);
+    void tools.load(this.room.listTools());
     const saved = h("span", { class: "saved", role: "status" });
     const save = async (/** @type {Event} */ event) => {
       event.preventDefault();
       /** @type {AgentChanges} */
-      const changes = { mode: modes.value(), systemPrompt: prompt.value.trim() || null };
+      const changes = { mode: modes.value(), systemPrompt: prompt.value.trim() || null, ...tools.changes };
       try {
         await this.room.change({ name: title.value.trim(), agent: /** @type {any} */ (changes) });
         saved.textContent = "Saved";
@@ -147,7 +151,22 @@ export class Details {
       field("rename", "Name", title),
       modes.element,
       field("prompt", "Instructions for the agent", prompt, `Who it is and how it speaks here. Model: ${agent.modelId}`),
+      tools.element,
       h("div", { class: "dialog-buttons" }, saved, h("button", { type: "submit", class: "button primary" }, "Save")),
+    );
+  }
+
+  /** What those who may not choose can know. */
+  #allowed() {
+    const { tools = [] } = this.room.channel.agent;
+    return (
+      tools.length > 0 &&
+      h(
+        "section",
+        { "aria-label": "Tools" },
+        h("h3", {}, "The agent may call"),
+        h("ul", { class: "tool-names", role: "list" }, ...tools.map((tool) => h("li", {}, h("code", {}, visible(tool))))),
+      )
     );
   }
 

@@ -42,18 +42,23 @@ function asNode(child) {
 const ICONS = {
   add: "M12 5v14M5 12h14",
   back: "M15 18l-6-6 6-6",
+  bolt: "M13 3L5 14h6l-1 7 8-11h-6z",
   check: "M5 12.5l4.5 4.5L19 7.5",
+  chevron: "M9 6l6 6-6 6",
+  clock: "M12 21a9 9 0 100-18 9 9 0 000 18zM12 7.5V12l3 2",
   close: "M6 6l12 12M18 6L6 18",
   copy: "M9 9h10v11H9zM5 15V4h10",
   down: "M12 5v14m-6-6l6 6 6-6",
   edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   hash: "M9 4L7 20M17 4l-2 16M4 9h16M4 15h16",
+  forbidden: "M12 21a9 9 0 100-18 9 9 0 000 18zM5.7 5.7l12.6 12.6",
   leave: "M10 5H5v14h5M14 8l4 4-4 4M18 12H9",
   more: "M5 12h.01M12 12h.01M19 12h.01",
   people:
     "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2.5 20c0-3.5 2.9-6 6.5-6s6.5 2.5 6.5 6M16 4.5a3.5 3.5 0 010 6M18 14.5c2.2.7 3.5 2.7 3.5 5.5",
   refresh: "M20 11a8 8 0 00-14.5-4L4 9M4 4v5h5M4 13a8 8 0 0014.5 4l1.5-2M20 20v-5h-5",
   remove: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5",
+  question: "M9.2 9a3 3 0 115 2.2c-1.2 1-2.2 1.6-2.2 3.3M12 18h.01",
   reply: "M9 7l-5 5 5 5M4 12h10a6 6 0 016 6v1",
   send: "M12 19V5M6 11l6-6 6 6",
   settings:

@@ -48,6 +48,19 @@ export function briefTime(time, now = new Date()) {
 }
 
 /**
+ * A time to come, as one says it after "until": the time today, with the day else.
+ *
+ * @param {string} time
+ */
+export function timeToCome(time, now = new Date()) {
+  const date = new Date(time);
+  const days = daysBetween(now, date);
+  if (days <= 0) return clock.format(date);
+  const day = days === 1 ? "tomorrow" : (days < 7 ? weekday : dayAndMonth).format(date);
+  return `${day}, ${clock.format(date)}`;
+}
+
+/**
  * @param {string} one
  * @param {string} other
  */

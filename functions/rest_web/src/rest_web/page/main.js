@@ -11,10 +11,12 @@ import { pageSettings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
 import { SignIn } from "./sign-in.js";
 import { signInView } from "./sign-in-view.js";
+import { callNews } from "./tool-view.js";
 
 /**
  * @import { ConnectionState } from "./link.js"
  * @import { Room } from "./room.js"
+ * @import { ToolCall } from "./tool-calls.js"
  */
 
 /** Milliseconds: a connection that is back sooner is not worth a word. */
@@ -45,6 +47,7 @@ class Page {
         left: (room, reason) => this.#left(room, reason),
         connection: (state) => this.#connected(state),
         said: (room, text, from) => this.#said(room, text, from),
+        called: (room, call, type, by) => this.#called(room, call, type, by),
       },
     });
     this.sidebar = new Sidebar(this.chat, {
@@ -229,6 +232,13 @@ class Page {
   /** @param {Room} room @param {string} text @param {string} from */
   #said(room, text, from) {
     if (this.#view?.room === room) this.#announce(`${from}: ${excerpt(text, 300)}`);
+  }
+
+  /** @param {Room} room @param {ToolCall} call @param {string} type @param {string} by */
+  #called(room, call, type, by) {
+    const news = callNews(room, call, type, by);
+    if (this.#view?.room === room) this.#announce(news);
+    else if (type === "tool.requested" && room.mayDecide(call)) this.#toast(`${room.channel.name}: ${news}`);
   }
 
   /** @param {ConnectionState} state */

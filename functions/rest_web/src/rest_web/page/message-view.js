@@ -1,12 +1,14 @@
 import { h, icon, iconButton } from "./dom.js";
 import { counted, exactTime, hueOf, initials, listed, timeOfDay } from "./format.js";
 import { MarkdownView, copied, plainText } from "./markdown.js";
+import { ToolCards, waitingFor } from "./tool-view.js";
 
 /**
  * @import { Draft } from "./replies.js"
  * @import { Unsent } from "./outbox.js"
- * @import { Row, MessageRow, NoticeRow, DraftRow, PendingRow } from "./rows.js"
+ * @import { Row, CallsRow, MessageRow, NoticeRow, DraftRow, PendingRow } from "./rows.js"
  * @import { Room } from "./room.js"
+ * @import { ToolCall } from "./tool-calls.js"
  * @import { Message } from "./wire.js"
  */
 
@@ -23,6 +25,7 @@ import { MarkdownView, copied, plainText } from "./markdown.js";
  * @property {(message: Message) => void} remove
  * @property {(message: Message) => void} regenerate
  * @property {(draft: Draft) => void} stop
+ * @property {(call: ToolCall, decision: "approve" | "deny") => void} decide
  * @property {(unsent: Unsent) => void} retry
  * @property {(unsent: Unsent) => void} discard
  * @property {(seq: number) => void} goTo
@@ -55,6 +58,7 @@ export class RowBuilder {
   constructor(room, actions) {
     this.room = room;
     this.actions = actions;
+    this.cards = new ToolCards(room, (call, decision) => this.actions.decide(call, decision));
   }
 
   /**
@@ -72,6 +76,8 @@ export class RowBuilder {
         return this.#notice(row);
       case "message":
         return this.#message(row);
+      case "calls":
+        return this.#calls(row);
       case "draft":
         return this.#draft(row, before);
       case "pending":
@@ -109,9 +115,25 @@ export class RowBuilder {
         head,
         row.quotedSeq !== undefined && this.#quote(row.quotedSeq, row.quoted),
         row.editing ? this.#editor(message) : this.#text(message),
+        row.calls.length > 0 && h("div", { class: "calls" }, ...this.cards.show(row.calls)),
         this.#reactions(message),
       ),
       !isDeleted && !row.editing && this.#toolbar(message),
+    );
+  }
+
+  /** What a reply called that then came to nothing. @param {CallsRow} row */
+  #calls({ calls }) {
+    return h(
+      "li",
+      { class: "message agent" },
+      avatar("#agent", "Agent", true),
+      h(
+        "div",
+        { class: "body" },
+        h("div", { class: "head" }, h("span", { class: "author" }, "Agent"), h("span", { class: "badge" }, "AI")),
+        h("div", { class: "calls" }, ...this.cards.show(calls)),
+      ),
     );
   }
 
@@ -228,11 +250,13 @@ export class RowBuilder {
   }
 
   /** @param {DraftRow} row @param {HTMLElement | undefined} before */
-  #draft({ draft, stopping, connected }, before) {
-    const isWaiting = draft.text === "";
+  #draft({ draft, stopping, connected, calls }, before) {
+    const isEmpty = draft.text === "";
     const view = (before && this.#drafts.get(before)) ?? new MarkdownView();
-    if (!isWaiting) view.show(draft.text);
-    const status = stopping ? "Stopping…" : connected ? (isWaiting ? "Thinking" : "Writing") : "Paused: no connection";
+    if (!isEmpty) view.show(draft.text);
+    const waiting = waitingFor(this.room, calls);
+    const writing = waiting?.said ?? (isEmpty ? "Thinking" : "Writing");
+    const status = stopping ? "Stopping…" : connected ? writing : "Paused: no connection";
     const element =
       before ??
       h(
@@ -244,6 +268,7 @@ export class RowBuilder {
           { class: "body" },
           h("div", { class: "head" }, h("span", { class: "author" }, "Agent"), h("span", { class: "badge" }, "AI"), h("span", { class: "status" })),
           h("div", { class: "text" }, view.element),
+          h("div", { class: "calls" }),
           h(
             "button",
             { type: "button", class: "button small stop", onclick: () => this.actions.stop(draft) },
@@ -252,7 +277,11 @@ export class RowBuilder {
           ),
         ),
       );
-    element.classList.toggle("waiting", isWaiting);
+    element.classList.toggle("waiting", isEmpty);
+    element.classList.toggle("asking", waiting?.isWaiting ?? false);
+    element.setAttribute("aria-busy", String(!waiting?.isWaiting));
+    const cards = /** @type {HTMLElement} */ (element.querySelector(".calls"));
+    keepInPlace(cards, this.cards.show(calls));
     element.setAttribute("aria-label", `Agent, ${status.toLowerCase()}`);
     /** @type {HTMLElement} */ (element.querySelector(".status")).textContent = status;
     const stop = /** @type {HTMLButtonElement} */ (element.querySelector(".stop"));
@@ -323,6 +352,22 @@ export class RowBuilder {
         return FAILURES[/** @type {keyof typeof FAILURES} */ (data.reason)] ?? "The agent could not answer. Ask again.";
     }
   }
+}
+
+/**
+ * Makes these an element's children; what is there already is not touched, and keeps the focus.
+ *
+ * @param {HTMLElement} parent
+ * @param {HTMLElement[]} children
+ */
+function keepInPlace(parent, children) {
+  children.forEach((child, index) => {
+    const there = parent.children[index];
+    if (there === child) return;
+    if (there === undefined) parent.append(child);
+    else there.replaceWith(child);
+  });
+  while (parent.children.length > children.length) parent.lastElementChild?.remove();
 }
 
 /**

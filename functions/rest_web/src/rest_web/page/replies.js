@@ -50,6 +50,8 @@ export class Replies {
   observe(event, agent, now = Date.now()) {
     if (event.type === "message.created" && event.sender.kind === "user") {
       if (isAsked(event, agent)) this.expect(event.seq, 1, now);
+    } else if (event.type === "tool.requested" && event.data.target !== undefined) {
+      this.expect(event.data.target, event.data.generation ?? 1, now);
     } else if (event.type === "agent.failed" && event.data.target !== undefined) {
       this.#end(event.data.target, event.data.generation);
     } else if (event.type === "message.created" && event.data.replyTo !== undefined) {

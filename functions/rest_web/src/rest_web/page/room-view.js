@@ -230,11 +230,13 @@ export class RoomView {
     const leftAt = this.#leftAt ?? newest;
     const isNews = (/** @type {Message} */ { seq, sender }) => seq > leftAt && sender.id !== this.room.chat.me.userId;
     const count = this.room.timeline.messages.filter(isNews).length;
-    const label = count > 0 ? counted(count, "new message") : "Jump to newest";
+    const isAsked = this.room.timeline.calls.all.some((call) => this.room.mayDecide(call));
+    const news = count > 0 ? counted(count, "new message") : "Jump to newest";
+    const label = isAsked ? "Your approval is needed" : news;
     this.jump.hidden = this.#following;
     if (this.jump.textContent === label) return;
     this.jump.replaceChildren(icon("down"), label);
-    this.jump.classList.toggle("news", count > 0);
+    this.jump.classList.toggle("news", count > 0 || isAsked);
   }
 
   // -- scrolling
@@ -349,18 +351,22 @@ export class RoomView {
   /** What has the focus, so that it keeps it when its row is built anew. */
   #focused() {
     const active = document.activeElement;
+    const call = active?.closest?.("[data-call]");
+    if (call && this.list.contains(call)) {
+      return { place: `[data-call="${CSS.escape(call.getAttribute("data-call") ?? "")}"]`, label: null };
+    }
     const message = active?.closest?.(".message[data-seq]");
     if (!message || !this.list.contains(message)) return undefined;
-    return { seq: message.getAttribute("data-seq"), label: active === message ? null : active?.getAttribute("aria-label") };
+    return { place: `[data-seq="${message.getAttribute("data-seq")}"]`, label: active === message ? null : active?.getAttribute("aria-label") };
   }
 
   /** @param {ReturnType<RoomView["#focused"]>} focus */
   #refocus(focus) {
     const isLost = document.activeElement === document.body || document.activeElement === null;
     if (focus === undefined || !isLost) return;
-    const message = /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-seq="${focus.seq}"]`));
-    const inside = focus.label && message?.querySelector(`[aria-label="${CSS.escape(focus.label)}"]`);
-    /** @type {HTMLElement | null} */ (inside || message)?.focus({ preventScroll: true });
+    const place = /** @type {HTMLElement | null} */ (this.list.querySelector(focus.place));
+    const inside = focus.label && place?.querySelector(`[aria-label="${CSS.escape(focus.label)}"]`);
+    /** @type {HTMLElement | null} */ (inside || place)?.focus({ preventScroll: true });
   }
 
   // -- what the buttons do
@@ -413,6 +419,7 @@ export class RoomView {
       remove: (message) => attempt(this.#remove(message)),
       regenerate: (message) => attempt(room.regenerate(message).then(() => this.#toEnd(true))),
       stop: ({ replyTo }) => attempt(room.stop(replyTo)),
+      decide: (call, decision) => attempt(room.decide(call, decision)),
       retry: (unsent) => room.retry(unsent),
       discard: (unsent) => room.discard(unsent),
     };

@@ -2,11 +2,13 @@ import { ChatError } from "./chat-error.js";
 import { newId } from "./ids.js";
 import { Replies, SILENCE } from "./replies.js";
 import { Timeline, withoutReaction, withReaction } from "./timeline.js";
+import { mayDecide, ruleOf, stateOf } from "./tool-calls.js";
 
 /**
  * @import { Chat } from "./chat.js"
  * @import { Unsent } from "./outbox.js"
- * @import { Channel, ChatEvent, Member, Message } from "./wire.js"
+ * @import { ToolCall } from "./tool-calls.js"
+ * @import { Agent, Channel, ChatEvent, Generation, Member, Message, Tool } from "./wire.js"
  */
 
 const PAGE = 50;
@@ -15,6 +17,8 @@ const TYPING = 7_000;
 const MOST_MEMBER_PAGES = 10;
 /** A page of messages with more than so many hundred events in between shows the first ones. */
 const MOST_NOTICE_PAGES = 3;
+/** Of the events after a question whose reply waits. */
+const MOST_CALL_PAGES = 5;
 
 /** One channel: its history as far as it was read, who is there, what is being written and sent. */
 export class Room {
@@ -28,12 +32,16 @@ export class Room {
   members = undefined;
   /** Where "new" begins: the read mark when the room was entered. @type {number | undefined} */
   newAfter = undefined;
+  /** Calls that we are deciding about just now. @type {Map<string, "approve" | "deny">} */
+  deciding = new Map();
   isListening = false;
   /** Why history could not be read. @type {string | undefined} */
   failure = undefined;
 
   /** @type {Map<string, number>} */
   #typing = new Map();
+  /** Who asked, where the question itself is not here. @type {Map<number, string>} */
+  #askers = new Map();
   /** Events that came while a page was on its way: it may be older than they are. @type {ChatEvent[] | undefined} */
   #meanwhile = undefined;
   /** @type {Promise<void> | undefined} */
@@ -73,6 +81,18 @@ export class Room {
 
   get isLoading() {
     return this.#loading !== undefined;
+  }
+
+  /** The user who asked a question; undefined where that is not known here. @param {number} seq */
+  askerOf(seq) {
+    return this.timeline.message(seq)?.sender.id ?? this.#askers.get(seq);
+  }
+
+  /** Whether we may decide about a call that waits for it: the server judges. @param {ToolCall} call */
+  mayDecide(call) {
+    const isRequester = this.askerOf(call.target) === this.chat.me.userId;
+    const rule = ruleOf(call, this.channel.agent);
+    return stateOf(call) === "requested" && mayDecide(rule, { isOwner: this.isOwner, isRequester });
   }
 
   // -- what comes
@@ -221,6 +241,7 @@ export class Room {
   async remove(message) {
     await this.chat.rest.deleteMessage(this.channelId, message.seq);
     const deletedAt = new Date().toISOString();
+    this.timeline.emptyCalls(message.seq);
     this.timeline.replace({ ...message, text: "", reactions: {}, deletedAt });
     this.#changed();
   }
@@ -266,6 +287,25 @@ export class Room {
       this.#changed();
       throw error;
     }
+  }
+
+  /** Approves or denies a call as it is shown. @param {ToolCall} call @param {"approve" | "deny"} decision */
+  async decide(call, decision) {
+    const { callId } = call;
+    this.deciding.set(callId, decision);
+    this.#changed();
+    try {
+      const event = await this.chat.session.decideTool(this.channelId, callId, decision, { arguments: call.arguments });
+      this.timeline.note(event);
+    } finally {
+      this.deciding.delete(callId);
+      this.#changed();
+    }
+  }
+
+  /** What this deployment offers to agents. @returns {Promise<Tool[]>} */
+  listTools() {
+    return this.chat.session.listTools();
   }
 
   /** Everything up to the newest event was seen. */
@@ -348,7 +388,7 @@ export class Room {
     try {
       for (let pages = 0; after < before - 1 && pages < MOST_NOTICE_PAGES; pages += 1) {
         const { items } = await this.chat.rest.listEvents(this.channelId, { after, limit: 100 });
-        for (const event of items) this.timeline.note(event);
+        this.#note(items);
         after = items.at(-1)?.seq ?? before;
       }
     } catch {
@@ -357,15 +397,51 @@ export class Room {
     this.#changed();
   }
 
+  /** @param {ChatEvent[]} events Maybe older than what has come meanwhile. */
+  #note(events) {
+    for (const event of events) {
+      this.timeline.note(event);
+      if (event.type === "message.created") this.#askers.set(event.seq, event.sender.id);
+    }
+    for (const { seq, deletedAt } of this.timeline.messages) {
+      if (deletedAt !== undefined) this.timeline.emptyCalls(seq);
+    }
+  }
+
+  /**
+   * What a reply waits for was asked maybe long before the messages that are shown.
+   *
+   * @param {Generation} waiting
+   */
+  async #readCalls({ replyTo, generation }) {
+    let after = replyTo - 1;
+    for (let pages = 0; pages < MOST_CALL_PAGES; pages += 1) {
+      const { items, hasMore } = await this.chat.rest.listEvents(this.channelId, { after, limit: 100 });
+      this.#note(items);
+      if (!hasMore || this.timeline.calls.of(replyTo, generation).some((call) => stateOf(call) === "requested")) break;
+      after = items.at(-1)?.seq ?? after;
+    }
+  }
+
   /** What is being answered right now; also forgets replies that nobody writes any more. */
   async #readReplies() {
     try {
       const { items } = await this.chat.rest.listGenerations(this.channelId);
       this.replies.reconcile(items);
       this.#changed();
+      for (const open of items) {
+        if (open.status === "waiting" && !this.#isExplained(open)) await this.#readCalls(open);
+      }
+      this.#changed();
     } catch {
       // Only a hint: the deltas and the final event come all the same.
     }
+  }
+
+  /** Whether what a reply waits for, and who asked, is known. @param {Generation} waiting */
+  #isExplained({ replyTo, generation }) {
+    const isPending = (/** @type {ToolCall} */ call) => stateOf(call) === "requested";
+    return this.askerOf(replyTo) !== undefined && this.timeline.calls.of(replyTo, generation).some(isPending);
   }
 
   #joined() {
@@ -381,7 +457,7 @@ export class Room {
     if (this.timeline.isLoaded) this.timeline.apply(event);
     this.replies.observe(event, this.channel.agent);
     if (event.data.replyTo !== undefined) this.stopping.delete(event.data.replyTo);
-    if (event.data.target !== undefined) this.stopping.delete(event.data.target);
+    if (event.type === "agent.failed") this.stopping.delete(event.data.target ?? 0);
     this.#settle(event);
     this.#count(event);
     this.#follow(event);
@@ -404,9 +480,17 @@ export class Room {
       this.#typing.delete(event.sender.id);
       this.channel.unreadCount = Math.min(100, this.channel.unreadCount + 1);
       this.chat.observer.said(this, event.data.text ?? "", this.chat.nameOf(event.sender.id));
+    } else if (event.data.callId !== undefined) {
+      this.#told(event.data.callId, event);
     } else if (event.type === "message.deleted" && (event.data.target ?? 0) > this.channel.readSeq) {
       this.channel.unreadCount = Math.max(0, this.channel.unreadCount - 1);
     }
+  }
+
+  /** @param {string} callId @param {ChatEvent} event */
+  #told(callId, { type, sender }) {
+    const call = this.timeline.calls.get(callId);
+    if (call !== undefined) this.chat.observer.called(this, call, type, this.chat.nameOf(sender.id));
   }
 
   /** Membership and settings, as far as they are shown. @param {ChatEvent} event */
@@ -414,7 +498,10 @@ export class Room {
     const { userId, role } = data;
     if (type === "channel.updated") {
       const { name = this.channel.name, agent } = data;
-      this.channel = { ...this.channel, name, agent: { ...this.channel.agent, ...agent } };
+      // An agent is told as a whole, but for its instructions: what is not there was cleared.
+      const { systemPrompt } = this.channel.agent;
+      const changed = agent && { ...agent, ...(systemPrompt !== undefined && { systemPrompt }) };
+      this.channel = { ...this.channel, name, agent: /** @type {Agent} */ (changed ?? this.channel.agent) };
     } else if (type === "member.left" && userId !== undefined) {
       this.#memberLeft(userId);
     } else if ((type === "member.joined" || type === "member.updated") && userId && role) {

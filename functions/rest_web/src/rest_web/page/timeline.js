@@ -1,3 +1,5 @@
+import { ToolCalls } from "./tool-calls.js";
+
 /** @import { ChatEvent, Message } from "./wire.js" */
 
 /**
@@ -24,6 +26,8 @@ export class Timeline {
   #messages = new Map();
   /** @type {Map<number, Notice>} */
   #notices = new Map();
+  /** What the agent's replies called, and ask to call. */
+  calls = new ToolCalls();
   /** Whether there is anything before the oldest message here. */
   hasOlder = true;
   isLoaded = false;
@@ -63,19 +67,28 @@ export class Timeline {
     if (this.#messages.has(message.seq)) this.#messages.set(message.seq, message);
   }
 
-  /** Keeps an event that is a notice; any other passes by. @param {ChatEvent} event */
+  /** Keeps an event that is a notice, or about a call; any other passes by. @param {ChatEvent} event */
   note(event) {
     const { seq, createdAt, type } = event;
     if (NOTICES.has(type)) this.#notices.set(seq, { seq, createdAt, event });
+    else this.calls.apply(event);
+  }
+
+  /** What is deleted takes the arguments and results of its calls along. @param {number} seq */
+  emptyCalls(seq) {
+    const { sender, replyTo, generation = 1 } = this.#messages.get(seq) ?? {};
+    if (sender?.kind !== "agent") this.calls.empty(seq);
+    else if (replyTo !== undefined) this.calls.empty(replyTo, generation);
   }
 
   /** Types that a newer server knows pass by. @param {ChatEvent} event */
   apply(event) {
     const { data, sender, seq } = event;
     const target = data.target === undefined ? undefined : this.#messages.get(data.target);
+    if (event.type === "message.deleted") this.emptyCalls(data.target ?? 0);
     if (event.type === "message.created") {
       if (!this.#messages.has(seq)) this.#messages.set(seq, messageOf(event));
-    } else if (NOTICES.has(event.type)) {
+    } else if (NOTICES.has(event.type) || data.callId !== undefined) {
       this.note(event);
     } else if (target === undefined || target.deletedAt !== undefined) {
       return;

@@ -1,0 +1,1 @@
+../../../../../libs/client-js/src/tool-calls.js
