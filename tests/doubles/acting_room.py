@@ -122,6 +122,11 @@ class Room:
         draft = Draft(sender=Sender(id=user_id, kind="user"), data=MessageCreatedData(text=text))
         return self.event_log.append(CHANNEL, lambda: draft).seq
 
+    def redact_question(self) -> None:
+        """As its deletion does, which then dies."""
+        redacted = Update(set={"redacted": True, "data": {"text": "", "redacted": True}})
+        self.repository.update(Table.CHAT_EVENTS, keys.event_key(CHANNEL, 1), redacted)
+
     def claim(self) -> OpenGeneration:
         """As a worker does, the first or the next one."""
         key = keys.open_generation_key(CHANNEL, 1, 1)

@@ -128,6 +128,7 @@ def test_nothing_expires_in_a_channel_that_was_deleted(room: Room) -> None:
     run(room)
 
     assert timers_of(room, "approval.expire") == []
+    assert room.call(call).status == "expired"
     assert EventLogService(room.repository).read(CHANNEL, after=0, limit=9).items[-1].type == (
         "channel.deleted"
     )
@@ -146,3 +147,18 @@ def test_what_a_deletion_left_is_emptied_within_a_minute_or_two(
     assert room.call(call).arguments == "{}"
     assert room.events()[1].to_wire()["data"]["arguments"] == {}
     assert timers_of(room, "calls.empty") == []
+
+
+def test_a_reply_that_waits_for_a_deleted_question_is_ended_where_the_deletion_did_not_come_to_it(
+    room: Room,
+) -> None:
+    room.ask()
+    room.wait()
+    room.redact_question()
+    timer = TimerRecord.of("calls.empty", f"{CHANNEL}#1#", due=1)
+    room.repository.transact([timer.write()])
+
+    run(room)
+
+    assert room.generations.list_open(CHANNEL) == []
+    assert room.told() == ["tool.requested", "tool.decided cancelled"]

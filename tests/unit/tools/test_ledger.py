@@ -3,8 +3,6 @@
 import pytest
 from tests.doubles.acting_room import ALICE, CHANNEL, Room
 
-from commons import keys
-from commons.dal import Table, Update
 from commons.ids import tool_call_id
 from commons.records.generation import GenerationStep, StepCall
 from commons.records.tool import BadArgumentsError
@@ -248,9 +246,7 @@ def test_no_call_of_a_cancelled_reply_is_begun(room: Room, *, with_everything: b
 
 def test_nothing_is_asked_for_or_begun_for_a_question_that_was_deleted(room: Room) -> None:
     (call,) = room.ask("none")
-    room.repository.update(
-        Table.CHAT_EVENTS, keys.event_key(CHANNEL, 1), Update(set={"redacted": True})
-    )
+    room.redact_question()
 
     with pytest.raises(CallNotAllowedError):
         room.calls.start(room.row, call)

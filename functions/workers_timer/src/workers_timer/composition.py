@@ -53,6 +53,8 @@ def build_timers(
                 queue=queue or SqsAgentQueue(SqsQueue(settings.agent_queue_url)),
             ),
             ApprovalsService(storage, decisions=ToolDecisionsService(storage, event_log=event_log)),
-            DeletedMessagesService(storage, tools=ToolRedactionService(storage)),
+            DeletedMessagesService(
+                storage, generations=generations, tools=ToolRedactionService(storage)
+            ),
         ],
     )

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from commons.dal import IRepository
-from commons.errors import ChannelNotFoundError
 from commons.records.timer import TimerKind, TimerRecord
 from commons.services.base import BaseService
 from commons.services.tool_decisions import ToolDecisionsService
@@ -22,8 +21,4 @@ class ApprovalsService(BaseService):
 
     def handle(self, timer: TimerRecord) -> None:
         channel_id, call_id = timer.subject.split("#")
-        try:
-            self._decisions.expire(channel_id, call_id)
-        except ChannelNotFoundError:
-            # Nobody waits there any more.
-            return
+        self._decisions.expire(channel_id, call_id)

@@ -24,6 +24,7 @@ from commons.dal import (
 from commons.dynamodb.exceptions import ConditionFailedError
 from commons.errors import (
     CallNotFoundError,
+    ChannelNotFoundError,
     ConflictError,
     DecidedBeforeError,
     ForbiddenError,
@@ -124,24 +125,24 @@ class ToolDecisionsService(BaseService):
     def expire(self, channel_id: str, call_id: str) -> None:
         """Ends the wait for a decision where its time is over; again: does nothing.
 
-        Of a call that nobody was told of nobody is told this either.
-
-        Raises:
-            ChannelNotFoundError: the channel was deleted.
+        Nobody is told that of a call that nobody was told of, nor in a channel that was deleted.
         """
         call = self._rows.find(channel_id, call_id)
         if call is None or not self._is_overdue(call):
             return
-        if not call.is_told and self._has_expired_untold(call):
+        if not call.is_told and self._expires_silently(call, NotExists("requested_seq")):
             return
 
         def prepare() -> Draft | None:
-            call = self._rows.find(channel_id, call_id)
-            if call is None or not self._is_overdue(call):
+            current = self._rows.find(channel_id, call_id)
+            if current is None or not self._is_overdue(current):
                 return None
-            return self._draft(call, "expired", SYSTEM, [])
+            return self._draft(current, "expired", SYSTEM, [])
 
-        self._event_log.append(channel_id, prepare)
+        try:
+            self._event_log.append(channel_id, prepare)
+        except ChannelNotFoundError:
+            self._expires_silently(call, Exists("pk"))
 
     def cancel(self, row: OpenGeneration, call: ToolCallRecord, by: Sender) -> None:
         """Ends the wait with the reply; of what nobody was told of, nobody is told this either.
@@ -173,11 +174,11 @@ class ToolDecisionsService(BaseService):
         self.expire(channel_id, call_id)
         return self._rows.find(channel_id, call_id) or call
 
-    def _has_expired_untold(self, call: ToolCallRecord) -> bool:
-        is_untold = all_of(Compare("status", "=", "requested"), NotExists("requested_seq"))
+    def _expires_silently(self, call: ToolCallRecord, condition: Condition) -> bool:
         expired = Update(set={"status": "expired", "decided_at": self._clock()})
+        is_pending = all_of(Compare("status", "=", "requested"), condition)
         try:
-            self.repository.update(Table.CHANNELS, call.key, expired, condition=is_untold)
+            self.repository.update(Table.CHANNELS, call.key, expired, condition=is_pending)
         except ConditionFailedError:
             return False
         return True
