@@ -72,8 +72,7 @@ def _expected_values(template: Template, function: Resource, variable: str) -> l
         own = f"{whose}{queue}"
         return [{"Ref": own if own in template.queues else queue}]
     if variable.endswith("_FUNCTION"):
-        # Empty: the stack has none.
-        return [{"Ref": f"{_camel(template.stack)}{camel}"}, ""]
+        return [{"Ref": f"{_camel(template.stack)}{camel}"}]
     return [
         {"Ref": parameter}
         for prefix in ("", "Data", "Websocket", "Workers")

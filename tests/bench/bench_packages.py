@@ -31,7 +31,7 @@ MEASURE = "import sys, time; sys.path[:0] = sys.argv[1:]; {}; print(time.process
 NOTHING = MEASURE.format("pass")
 BASELINE = MEASURE.format("import boto3; boto3.client('dynamodb', region_name='us-east-1')")
 
-IMPORT_BUDGETS = {"rest_api": 2.2, "workers_agent": 5.0}
+IMPORT_BUDGETS = {"rest_api": 2.2, "workers_agent": 5.0, "workers_tools": 5.0}
 IMPORT_BUDGET = 1.8
 
 

@@ -28,6 +28,7 @@ AWS_MODULES = {
     "websocket_connect.gateway": "asks API Gateway which connections still live",
     "workers_agent.providers.bedrock": "speaks to Bedrock",
     "workers_agent.tool_function": "asks the function that calls tools",
+    "workers_tools.parameters": "reads the parameter that describes the tools' servers",
 }
 """Thin adapters: the only modules of the product that may import boto3 or botocore."""
 

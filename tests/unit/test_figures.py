@@ -12,6 +12,7 @@ from commons.clock import epoch_seconds
 from commons.dal import Table
 from commons.realtime import broadcaster, encoded_frames
 from commons.records import connection as connection_records
+from commons.records import tool
 from commons.schemas import channel, problem, types
 from commons.schemas.caller import Caller
 from commons.services import channel_broadcast, connections, event_log, replay, tickets
@@ -26,6 +27,9 @@ from workers_agent.services import claims
 from workers_delivery.services import delivery
 from workers_presence.services import changes as presence_changes
 from workers_presence.services import presence, rooms
+from workers_tools import conversation, offers
+from workers_tools.services import catalogue
+from workers_tools.settings import ToolsSettings
 
 GATEWAY_SECONDS = 29
 """API Gateway gives up on a REST call and on a WebSocket route after this."""
@@ -63,6 +67,9 @@ CONTRACT: Mapping[str, tuple[object, object]] = {
     "who takes no presence is closed after": (presence.CLOSED_AFTER_MILLISECONDS, 10_000),
     "a push is tried for": (delivery.PUSH_SECONDS, 10.0),
     "a handshake may run for": (connection_records.HANDSHAKE_SECONDS, 10),
+    "seconds of a call of a tool": (ToolsSettings().tool_timeout, 20),
+    "bytes that are read of a tool's result": (ToolsSettings().tool_read_bytes, 64 * 1_024),
+    "bytes of it that a model is shown": (ToolsSettings().tool_shown_bytes, 16 * 1_024),
 }
 
 
@@ -95,6 +102,25 @@ def test_a_function_behind_a_gateway_ends_before_the_gateway_gives_up() -> None:
 def test_an_append_gives_up_while_its_caller_can_still_be_told() -> None:
     for name in ("rest_api", "websocket_sendmessage"):
         assert TIMEOUTS[name] > event_log.APPEND_BUDGET_SECONDS + 4
+
+
+def test_a_call_of_a_tool_ends_before_the_function_that_makes_it() -> None:
+    workers = Template.load(STACKS_ROOT / "workers" / "template.yaml")
+    longest = workers.parameters["ToolTimeout"]["MaxValue"]
+    assert TIMEOUTS["workers_tools"] > longest + conversation.END_SECONDS + 10
+
+
+def test_a_row_of_the_catalogue_outlives_several_refreshes() -> None:
+    workers = Template.load(STACKS_ROOT / "workers" / "template.yaml")
+    refreshed = workers.functions["WorkersToolsFunction"]["Properties"]["Events"]["Refreshed"]
+    assert refreshed["Properties"]["Schedule"] == "rate(5 minutes)"
+    assert catalogue.KEPT_SECONDS >= 10 * 5 * 60
+
+
+def test_a_call_is_shown_no_more_than_a_row_of_it_holds() -> None:
+    workers = Template.load(STACKS_ROOT / "workers" / "template.yaml")
+    assert workers.parameters["ToolShownBytes"]["MaxValue"] <= tool.MAX_RESULT_BYTES
+    assert offers.MAX_ROW_BYTES < tool.MAX_SERVER_BYTES
 
 
 def test_a_push_ends_before_the_function_that_makes_it() -> None:

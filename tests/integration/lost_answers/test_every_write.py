@@ -4,12 +4,14 @@ botocore then makes the same call again. Whichever write of an operation that is
 what he would have seen, and the state is what it would have been.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
+from mcp_types import Tool
 from tests.doubles.acting_room import offer, pending_call_id, pending_calls
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.faults import NEVER, RepeatingRepository
@@ -19,7 +21,7 @@ from commons.clock import epoch_seconds
 from commons.dal import IRepository, Table
 from commons.records.generation import FinishedText, OpenGeneration
 from commons.records.spend import NO_COST, Cost
-from commons.records.tool import OfferedTool
+from commons.records.tool import OfferedTool, ToolServerRecord
 from commons.schemas.caller import Caller
 from commons.schemas.event import Usage
 from commons.schemas.generation import GenerationRequest
@@ -32,6 +34,7 @@ from commons.services.rate_limit import NoticeRateService, PostRateService
 from commons.services.spend import SpendService
 from commons.services.tickets import TicketsService
 from commons.services.tool_calls import ToolCallsService
+from commons.services.tool_catalogue import ToolCatalogueService
 from commons.services.tool_decisions import ToolDecisionsService
 from rest_api.app import RestApi
 from rest_api.composition import build_services
@@ -42,6 +45,10 @@ from workers_agent.services.claims import Claim, ClaimsService
 from workers_presence.composition import build_services as build_presence
 from workers_presence.schemas import Check
 from workers_presence.settings import PresenceSettings
+from workers_tools.configuration import Configuration
+from workers_tools.conversation import Peer
+from workers_tools.edge import EdgeError
+from workers_tools.services.catalogue import CatalogueService
 
 SETTINGS: Final = Settings(
     websocket_callback_url="http://127.0.0.1:9",
@@ -355,6 +362,46 @@ def a_listening_alice(world: World) -> object:
     return listen_to_channel(world)
 
 
+class Lists:
+    """Servers that offer one tool each, but for one that is down."""
+
+    async def tools(
+        self, peer: Peer, *, seconds: float  # noqa: ARG002 - of the interface
+    ) -> list[Tool]:
+        if "down" in peer.url:
+            raise EdgeError("unreachable", "It is down.")
+        return [Tool(name="add", input_schema={"type": "object"})]
+
+
+def catalogue(world: World, *servers: str) -> CatalogueService:
+    described = [{"name": name, "url": f"https://{name}.example.com/mcp"} for name in servers]
+    configuration = Configuration(
+        "/tools",
+        "public",
+        read_parameter=lambda _name: json.dumps(described),
+        read_secret=lambda _arn: "",
+    )
+    return CatalogueService(
+        world.storage,
+        configuration=configuration,
+        conversations=Lists(),
+        seconds=20.0,
+        clock=lambda: NOW,
+    )
+
+
+def refresh(world: World) -> object:
+    refreshed = catalogue(world, "new", "old", "down").refresh()
+    offered = ToolCatalogueService(world.storage).offered()
+    return refreshed, [tool.name for tool in offered]
+
+
+def an_earlier_catalogue(world: World) -> object:
+    down = ToolServerRecord(name="down", read_at="2026-01-01T00:00:00.000Z", expires_at=1)
+    world.storage.put(Table.CHANNELS, {**down.key, **down.model_dump()})
+    return catalogue(world, "old", "gone", "down").refresh()
+
+
 OPERATIONS: Mapping[str, Operation] = {
     "create": Operation(create),
     "create with a key": Operation(create_with_key),
@@ -417,6 +464,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "rate": Operation(post_at_a_rate),
     "come online": Operation(come_online, a_listening_alice),
     "go offline": Operation(go_offline, a_listening_alice),
+    "refresh the catalogue of tools": Operation(refresh, an_earlier_catalogue),
 }
 
 _MASKS: Final = (

@@ -23,6 +23,8 @@ CHOSEN = {
     "agent-failed": "AgentFailed Sum > 10 in 1 of 1 x 300 s",
     "tool-unknown": "ToolUnknown Sum > 0 in 1 of 1 x 60 s",
     "agent-slow": "TimeToFirstDelta p90 > 10000 in 3 of 5 x 60 s",
+    "tool-failed": "ToolFailed Sum > 10 in 1 of 1 x 300 s",
+    "tool-server-unread": "ToolServerUnread Sum > 2 in 1 of 1 x 900 s",
     "delivery-failed": "DeliveryFailed Sum > 100 in 3 of 3 x 300 s",
 }
 """Alarms that ring above a figure. Those that ring at any failure are held by the house rules."""
@@ -161,6 +163,7 @@ HEARD_ELSEWHERE = {
     "workers_agent/services/batch.py": "the queue tries again, and its dead letters ring",
     "workers_agent/services/deltas.py": "a delta is a hint; the reply comes all the same",
     "commons/realtime/broadcaster.py": "raised again in the caller's thread",
+    "workers_tools/conversation.py": "raised again, as its reason, once the session has ended",
 }
 """Modules that catch whatever comes, and who hears of it other than by `Unhandled`."""
 

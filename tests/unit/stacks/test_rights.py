@@ -9,6 +9,8 @@ import yaml
 from tools.check_templates import ACTIONS_WITHOUT_RESOURCES, LOG_ACTIONS
 from tools.templates import STACKS, STACKS_ROOT, Resource, Template, listed, member_of, reference
 
+from commons import keys
+
 type Rights = dict[str, list[str]]
 
 EXPECTED: dict[str, Rights] = yaml.safe_load((Path(__file__).parent / "rights.yaml").read_text())
@@ -75,3 +77,18 @@ def test_only_lambda_takes_a_role() -> None:
             "Principal": {"Service": "lambda.amazonaws.com"},
             "Action": "sts:AssumeRole",
         }
+
+
+def test_whoever_speaks_to_strangers_reaches_the_catalogue_and_no_other_row_of_the_channels() -> (
+    None
+):
+    (policy,) = ROLES["workers_tools"]["Properties"]["Policies"]
+    of_tables = [
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "dynamodb:" in str(statement.get("Action"))
+    ]
+    (statement,) = of_tables
+    assert statement["Condition"] == {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [keys.TOOL_SERVERS_PARTITION]}
+    }

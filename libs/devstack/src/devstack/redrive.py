@@ -41,8 +41,10 @@ FAILURES = {
     "dispatcher-failures": "workers_agent_dispatcher",
     "presence-failures": "workers_presence",
 }
-TIMER_FAILURES = "timer-failures"
-QUEUES = ("agent-dead-letters", "departures-dead-letters", TIMER_FAILURES, *PARKING, *FAILURES)
+MADE_UP_FOR = ("timer-failures", "tools-failures")
+"""Of what is done again and again: the next run has done what a failed one left."""
+
+QUEUES = ("agent-dead-letters", "departures-dead-letters", *MADE_UP_FOR, *PARKING, *FAILURES)
 
 VISIBILITY_SECONDS = 120
 """A message that cannot be put back is seen again after that."""
@@ -110,8 +112,7 @@ class Redriver:
         if queue.endswith(DEAD_LETTERS):
             source = self._url(queue.removesuffix(DEAD_LETTERS))
             return lambda _id, body: self._send(source, body)
-        if queue == TIMER_FAILURES:
-            # The run of the minute after has done what that one left.
+        if queue in MADE_UP_FOR:
             return lambda _id, _body: True
         if queue == "delivery-parking":
             return self._deliver_range

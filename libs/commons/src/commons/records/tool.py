@@ -67,11 +67,16 @@ class ToolServerRecord(StoredModel):
     Attributes:
         name: holds no dot.
         read_at: RFC 3339.
+        expires_at: epoch seconds; then nobody refreshes it any more, and it counts for nothing.
     """
 
     name: str
     tools: list[OfferedTool] = Field(default_factory=list)
     read_at: str
+    expires_at: int | None = None
+
+    def is_past(self, now: int) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
 
     @property
     def key(self) -> Key:

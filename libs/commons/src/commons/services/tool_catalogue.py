@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from commons import keys
+from commons.clock import epoch_seconds
 from commons.dal import IRepository, Query, SortPrefix, Table
 from commons.records.channel import AgentRecord
 from commons.records.tool import ChannelTool, ToolServerRecord, rule_in_force
@@ -60,5 +61,11 @@ class ToolCatalogueService(BaseService):
             )
         )
         servers = [ToolServerRecord.model_validate(row) for row in rows]
-        tools = [ChannelTool.of(server.name, each) for server in servers for each in server.tools]
+        now = epoch_seconds()
+        tools = [
+            ChannelTool.of(server.name, each)
+            for server in servers
+            if not server.is_past(now)
+            for each in server.tools
+        ]
         return sorted(tools, key=lambda tool: tool.name)

@@ -1,0 +1,1 @@
+"""Calls tools of MCP servers, and keeps the catalogue of what they offer."""
