@@ -29,3 +29,16 @@ def test_every_package_has_a_line() -> None:
 def test_what_it_leads_to_is_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (ROOT / "docs" / target).exists(), target
+
+
+def test_what_notices_a_mistake_is_there() -> None:
+    sources = [*ROOT.glob("tests/unit/**/*.py"), *ROOT.glob("tools/*.py")]
+    code = "\n".join(source.read_text() for source in sources)
+    section = PAGE.partition("## What notices a mistake")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (?!mistake|---)[^|]+ \|(.+)\|$", section, re.MULTILINE)
+    assert len(rows) == 10
+    for row in rows:
+        names = re.findall(r"`(\w+)`", row)
+        assert names
+        for name in names:
+            assert f"def {name}(" in code, name
