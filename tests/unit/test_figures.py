@@ -12,18 +12,27 @@ from commons.clock import epoch_seconds
 from commons.dal import Table
 from commons.realtime import broadcaster, encoded_frames
 from commons.records import connection as connection_records
-from commons.records import tool
+from commons.records import tool as tool_records
 from commons.schemas import channel, problem, types
 from commons.schemas.caller import Caller
-from commons.services import channel_broadcast, connections, event_log, replay, tickets
+from commons.services import (
+    channel_broadcast,
+    connections,
+    event_log,
+    replay,
+    tickets,
+    tool_calls,
+)
 from commons.services.rate_limit import PostRateService
 from commons.websocket import frame_handler
 from rest_api import schemas as rest_schemas
 from rest_api.services import channels, reactions, unread
 from websocket_session import schemas as session_schemas
 from websocket_session.services import typing
+from workers_agent import tool_function
 from workers_agent.pace import Pace
-from workers_agent.services import claims
+from workers_agent.services import claims, step_calls
+from workers_agent.settings import AgentWorkerSettings
 from workers_delivery.services import delivery
 from workers_presence.services import changes as presence_changes
 from workers_presence.services import presence, rooms
@@ -33,6 +42,8 @@ from workers_tools.settings import ToolsSettings
 
 GATEWAY_SECONDS = 29
 """API Gateway gives up on a REST call and on a WebSocket route after this."""
+
+AGENT = AgentWorkerSettings(agent_queue_url="-", websocket_callback_url="-", allowed_models="-")
 
 CONTRACT: Mapping[str, tuple[object, object]] = {
     "open connections of a user": (connection_records.MAX_CONNECTIONS, 200),
@@ -66,6 +77,11 @@ CONTRACT: Mapping[str, tuple[object, object]] = {
     "live connections of a channel whose presence is pushed": (rooms.MAX_LISTENERS, 200),
     "who takes no presence is closed after": (presence.CLOSED_AFTER_MILLISECONDS, 10_000),
     "a push is tried for": (delivery.PUSH_SECONDS, 10.0),
+    "calls of a reply": (AGENT.max_tool_calls, 8),
+    "model requests of a reply": (AGENT.max_model_requests, 4),
+    "seconds for a decision": (AGENT.approval_timeout, 24 * 60 * 60),
+    "bytes of arguments": (tool_records.MAX_ARGUMENTS_BYTES, 16 * 1_024),
+    "bytes of a result in an event": (tool_calls.MAX_TOLD_BYTES, 4 * 1_024),
     "a handshake may run for": (connection_records.HANDSHAKE_SECONDS, 10),
     "seconds of a call of a tool": (ToolsSettings().tool_timeout, 20),
     "bytes that are read of a tool's result": (ToolsSettings().tool_read_bytes, 64 * 1_024),
@@ -119,8 +135,8 @@ def test_a_row_of_the_catalogue_outlives_several_refreshes() -> None:
 
 def test_a_call_is_shown_no_more_than_a_row_of_it_holds() -> None:
     workers = Template.load(STACKS_ROOT / "workers" / "template.yaml")
-    assert workers.parameters["ToolShownBytes"]["MaxValue"] <= tool.MAX_RESULT_BYTES
-    assert offers.MAX_ROW_BYTES < tool.MAX_SERVER_BYTES
+    assert workers.parameters["ToolShownBytes"]["MaxValue"] <= tool_records.MAX_RESULT_BYTES
+    assert offers.MAX_ROW_BYTES < tool_records.MAX_SERVER_BYTES
 
 
 def test_a_push_ends_before_the_function_that_makes_it() -> None:
@@ -143,6 +159,18 @@ def test_a_lease_survives_two_heartbeats_that_fail() -> None:
     assert pace.lease == claims.LEASE_SECONDS
     assert pace.heartbeat < pace.lease / 3
     assert pace.look <= 2
+
+
+def test_a_worker_outlives_the_longest_reply_that_it_may_write() -> None:
+    # Tools start cold once a reply, if at all.
+    calls = (AGENT.max_model_requests - 1) * AGENT.tool_timeout + tool_function.START_SECONDS
+    longest = AGENT.model_total_timeout + calls + Pace().patience
+    assert longest < TIMEOUTS["workers_agent"]
+
+
+def test_a_cancel_ends_a_reply_within_two_seconds_though_a_call_runs() -> None:
+    pace = Pace()
+    assert pace.look + step_calls.LAST_SECONDS + pace.last_deltas < 1.5
 
 
 def test_what_a_page_may_hold_fits_what_lambda_may_answer() -> None:

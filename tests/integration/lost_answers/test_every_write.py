@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 from mcp_types import Tool
-from tests.doubles.acting_room import offer, pending_call_id, pending_calls
+from tests.doubles.acting_room import OPEN_RULES, offer, pending_call_id, pending_calls
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.faults import NEVER, RepeatingRepository
 from tests.integration.rest_api.client import Client
@@ -348,6 +348,25 @@ def make_call(world: World) -> object:
     return event is not None and masked(event.to_json())
 
 
+def all_decided(world: World) -> object:
+    calls_that_wait(world)
+    for rule in OPEN_RULES:
+        call_id = pending_call_id(world.channel, 1, rule)
+        decision = {"decision": "deny"}
+        world.alice.post(world.path(f"/tools/{call_id}/decision"), decision)
+    return None
+
+
+def go_on_and_wait(world: World) -> object:
+    request = GenerationRequest(channel_id=world.channel, question_seq=1, generation=1)
+    claim = world.claims.claim(request)
+    assert claim is not None
+    world.claims.wait(claim, next_index=7)
+    again = world.claims.claim(request)
+    assert again is not None
+    return again.row.fence, again.first_index, again.is_takeover
+
+
 def end_with_open_calls(world: World) -> object:
     world.endings.end(waiting_row(world), Ending(failure="timeout"))
     return world.alice.event_types(world.channel)
@@ -446,6 +465,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "expire a call": Operation(expire_call, calls_that_wait),
     "make a call": Operation(make_call, an_approved_call),
+    "go on, wait, go on": Operation(go_on_and_wait, all_decided),
     "end with open calls": Operation(end_with_open_calls, an_approved_call),
     "cancel what waits": call("POST", "/generations/cancel", {}, before=calls_that_wait),
     "delete a question that waits": call("DELETE", "/messages/1", before=an_approved_call),
