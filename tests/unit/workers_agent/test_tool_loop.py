@@ -297,6 +297,22 @@ def test_a_write_whose_answer_is_lost_is_unknown_and_is_not_made_again(
     assert model.prompts[1].steps[0].calls[0].result == UNKNOWN
 
 
+@pytest.mark.parametrize(("asked", "outcome"), [(NOW, "error"), (("values_set", {}), "unknown")])
+def test_a_call_that_may_be_repeated_is_made_twice_at_most(
+    room: Room, tools: CountingTools, asked: AskedCall, outcome: str
+) -> None:
+    tools.behaviours[asked[0].replace("_", ".")] = is_lost()
+    seq = room.say("Do it.")
+    worker = room.worker(ScriptedModel(asks(asked), says("Done.")), tools=tools)
+    worker.answer([delivery(seq)])
+    if not room.replies():
+        room.decide("approve")
+        worker.answer([delivery(seq)])
+
+    assert list(tools.counts.values()) == [2]
+    assert outcomes(room) == [outcome]
+
+
 @pytest.mark.parametrize("asked", [NOW, ("values_set", {})])
 def test_a_call_that_may_be_repeated_is_made_again_where_its_answer_is_lost(
     room: Room, tools: CountingTools, asked: AskedCall
@@ -502,9 +518,15 @@ def test_a_budget_that_ends_in_the_middle_of_a_reply_ends_it(
     assert room.set_aside() == room.usage().tokens == 2_010
 
 
+@pytest.mark.parametrize(("asked", "outcome"), [(NOW, "error"), (NOTE, "unknown")])
 def test_a_cancel_during_a_call_ends_the_reply_and_says_what_became_of_the_call(
-    room: Room, tools: CountingTools, in_background: InBackground
+    room: Room,
+    tools: CountingTools,
+    in_background: InBackground,
+    asked: AskedCall,
+    outcome: str,
 ) -> None:
+    """Of a call that only reads nobody has to know whether it was made."""
     begun = threading.Event()
 
     async def slow(_call: ToolCallRecord) -> ToolAnswer:
@@ -512,10 +534,13 @@ def test_a_cancel_during_a_call_ends_the_reply_and_says_what_became_of_the_call(
         await asyncio.sleep(2)
         return ToolAnswer(outcome="ok", text="late")
 
-    tools.behaviours["clock.now"] = slow
-    model = ScriptedModel(asks(NOW, text="I look."), says("Noon."))
-    seq = room.say("What time is it?")
+    tools.behaviours[asked[0].replace("_", ".")] = slow
+    model = ScriptedModel(asks(asked, text="I do it."), says("Done."))
+    seq = room.say("Do it.")
     worker = room.worker(model, tools=tools)
+    if asked == NOTE:
+        worker.answer([delivery(seq)])
+        room.decide("approve")
     answering = in_background(lambda: worker.answer([delivery(seq)]))
     assert begun.wait(5)
 
@@ -525,8 +550,8 @@ def test_a_cancel_during_a_call_ends_the_reply_and_says_what_became_of_the_call(
 
     assert time.monotonic() - cancelled_at < 1.5
     (reply,) = room.replies()
-    assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "I look.")
-    assert outcomes(room) == ["unknown"]
+    assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "I do it.")
+    assert outcomes(room) == [outcome]
     assert [event.type for event in room.events()][-2:] == ["tool.finished", "message.created"]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -10,13 +11,13 @@ from commons.errors import ChannelNotFoundError
 from commons.observability import log
 from commons.records.generation import OpenGeneration
 from commons.records.tool import ToolCallRecord
-from commons.schemas.event import CallOutcome
+from commons.schemas.event import CallOutcome, Event
 from commons.services.generation_hold import GenerationLostError
 from commons.services.tool_calls import CallNotAllowedError, Refusal
 from workers_agent.schemas import ToolAnswer
 from workers_agent.services.collaborators import Collaborators
 from workers_agent.services.patience import patiently, to_its_end
-from workers_agent.services.transcript import NOT_MADE, UNKNOWN
+from workers_agent.services.transcript import NO_ANSWER, NOT_MADE
 from workers_agent.tool_function import CallUnknownError
 
 LAST_SECONDS: Final = 0.5
@@ -33,6 +34,15 @@ _REFUSALS: Final[dict[Refusal, str]] = {
 
 class ReplyCancelledError(Exception):
     """Nobody waits for the reply any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What a call came to; `text` is what the model and the members are told of it."""
+
+    outcome: CallOutcome
+    text: str | None = None
+    truncated: bool = False
 
 
 class StepCalls:
@@ -75,7 +85,7 @@ class StepCalls:
     async def _bring_to_its_end(self, call: ToolCallRecord) -> None:
         if call.status == "running" and not call.is_repeatable:
             # A worker died with it.
-            await self._finish(call, "unknown", UNKNOWN)
+            await self._lay_down(call, _lost(call))
             return
         try:
             started = await self._patiently(partial(self._by.calls.start, self._row, call))
@@ -83,12 +93,12 @@ class StepCalls:
             if refusal.reason == "cancelled":
                 raise ReplyCancelledError from None
             log.info("call not made", reason=refusal.reason, extra=_named(call))
-            await self._finish(call, "error", _REFUSALS.get(refusal.reason, NOT_MADE))
+            await self._lay_down(call, Fate("error", _REFUSALS.get(refusal.reason, NOT_MADE)))
             return
         except asyncio.CancelledError:
             if call.status == "approved":
                 # It may be in hand by now, but nobody has made it.
-                await self._close(call, ToolAnswer(outcome="error", text=NOT_MADE))
+                await self._leave(call, Fate("error", NOT_MADE))
             raise
         await self._make(started)
 
@@ -101,9 +111,9 @@ class StepCalls:
                 if not call.is_repeatable:
                     break
             else:
-                await self._finish(call, answer.outcome, answer.text, truncated=answer.truncated)
+                await self._lay_down(call, _told(answer))
                 return
-        await self._finish(call, "unknown", UNKNOWN)
+        await self._lay_down(call, _lost(call))
 
     async def _answer(self, call: ToolCallRecord) -> ToolAnswer:
         calling = asyncio.ensure_future(self._by.tools.call(call))
@@ -114,31 +124,30 @@ class StepCalls:
             await asyncio.wait([calling], timeout=LAST_SECONDS)
             calling.add_done_callback(_take_note)
             is_known = calling.done() and calling.exception() is None
-            await self._close(call, calling.result() if is_known else None)
+            await self._leave(call, _told(calling.result()) if is_known else _lost(call))
             raise
 
-    async def _close(self, call: ToolCallRecord, answer: ToolAnswer | None) -> None:
-        """Lays down what is known of a call whose reply ends; what fails is left to that end."""
-        log.info("call left", is_known=answer is not None, extra=_named(call))
-        outcome: CallOutcome = "unknown" if answer is None else answer.outcome
-        text = UNKNOWN if answer is None else answer.text
-        truncated = answer is not None and answer.truncated
-        finishing = partial(
-            self._by.calls.finish, self._row, call, outcome, text, truncated=truncated
-        )
+    async def _leave(self, call: ToolCallRecord, fate: Fate) -> None:
+        """Lays down what became of a call whose reply ends; what fails is left to that end."""
+        log.info("call left", outcome=fate.outcome, extra=_named(call))
         try:
-            await to_its_end(finishing)
+            await to_its_end(self._finishing(call, fate))
         except (GenerationLostError, ChannelNotFoundError, StorageUnavailableError) as error:
             log.warning("call left open", error=type(error).__name__, extra=_named(call))
 
-    async def _finish(
-        self, call: ToolCallRecord, outcome: CallOutcome, text: str, *, truncated: bool = False
-    ) -> None:
-        log.info("call finished", outcome=outcome, extra=_named(call))
-        finishing = partial(
-            self._by.calls.finish, self._row, call, outcome, text, truncated=truncated
+    async def _lay_down(self, call: ToolCallRecord, fate: Fate) -> None:
+        log.info("call finished", outcome=fate.outcome, extra=_named(call))
+        await self._patiently(self._finishing(call, fate))
+
+    def _finishing(self, call: ToolCallRecord, fate: Fate) -> Callable[[], Event | None]:
+        return partial(
+            self._by.calls.finish,
+            self._row,
+            call,
+            fate.outcome,
+            fate.text,
+            truncated=fate.truncated,
         )
-        await self._patiently(finishing)
 
     async def _patiently[Answer](self, call: Callable[[], Answer]) -> Answer:
         return await patiently(call, seconds=self._by.pace.patience)
@@ -151,6 +160,15 @@ def _named(call: ToolCallRecord) -> dict[str, object]:
         "gen_ai.tool.name": call.tool,
         "gen_ai.tool.call.id": call.call_id,
     }
+
+
+def _told(answer: ToolAnswer) -> Fate:
+    return Fate(answer.outcome, answer.text, answer.truncated)
+
+
+def _lost(call: ToolCallRecord) -> Fate:
+    """Whether it was made nobody knows; of what only reads nobody has to."""
+    return Fate("error", NO_ANSWER) if call.read_only else Fate("unknown")
 
 
 def _take_note(calling: "asyncio.Future[ToolAnswer]") -> None:

@@ -11,6 +11,7 @@ from workers_agent.services.toolbox import Toolbox
 DENIED: Final = "A person denied this call. It was not made."
 EXPIRED: Final = "Nobody decided about this call in time. It was not made."
 UNKNOWN: Final = "Nobody knows whether this call was made. It is not made again."
+NO_ANSWER: Final = "The tool gave no answer."
 NOT_MADE: Final = "This call was not made."
 
 _TOLD: Final[Mapping[str, str]] = {"denied": DENIED, "expired": EXPIRED, "unknown": UNKNOWN}
