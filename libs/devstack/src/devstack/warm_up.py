@@ -21,6 +21,9 @@ AGENTS: Final = 3
 
 AT_ONCE: Final = 8
 EMPTY_BATCH: Final = json.dumps({"Records": []}).encode()
+REFRESH: Final = json.dumps({"action": "refresh"}).encode()
+TOOLS: Final = "-workers_tools"
+"""The end of the name of the function that keeps the catalogue of tools: warming it fills that."""
 
 
 class WarmUp:
@@ -110,8 +113,9 @@ class WarmUp:
             self._begin(partial(self._invoke, name))
 
     def _invoke(self, function: str) -> None:
-        answer = self._clients.functions().invoke(FunctionName=function, Payload=EMPTY_BATCH)
+        payload = REFRESH if function.endswith(TOOLS) else EMPTY_BATCH
+        answer = self._clients.functions().invoke(FunctionName=function, Payload=payload)
         if "FunctionError" in answer:
             raise DevstackError(
-                f"{function} fails on an empty batch: {answer['Payload'].read().decode()}"
+                f"{function} fails on {payload.decode()}: {answer['Payload'].read().decode()}"
             )
