@@ -6,12 +6,14 @@ import { AskingRun, WatchingRun } from "./agui-run.js";
 import { mergeRoom } from "./room-list.js";
 import { Rooms } from "./room.js";
 import { ChatSession } from "./session.js";
+import { stateOf } from "./tool-calls.js";
 
 /**
  * @import {
  *   AgentCapabilities, AgentConfig, AgentSubscriber, BaseEvent, RunAgentInput, RunAgentParameters,
  *   RunAgentResult,
  * } from "@ag-ui/client"
+ * @import { Room } from "./room.js"
  * @import { SessionOptions } from "./session.js"
  */
 
@@ -25,6 +27,8 @@ export { ChatError } from "./chat-error.js";
  *   stays open when the agent is closed.
  * @property {number} [patience] Milliseconds without a sign of a reply, after which the server is
  *   asked whether there is one.
+ * @property {number} [settling] Milliseconds that a reply which waits for a decision is watched for
+ *   more requests, before its run ends.
  */
 
 /**
@@ -34,6 +38,9 @@ export { ChatError } from "./chat-error.js";
  * last; where there are none, another reply to the last question. `abortRun` ends the reply for
  * everybody in the room. `connectAgent` tells the room's messages, and the replies that are being
  * written, whoever asked for them. `watch` does so by itself between the runs.
+ *
+ * Where a reply waits for the user's approval the run ends with an interrupt a call; the answers,
+ * `{approved: boolean}`, are his decisions.
  */
 export class ChatBackendAgent extends AbstractAgent {
   /** @param {AgentOptions & AgentConfig & (SessionOptions | {session: ChatSession})} options */
@@ -44,7 +51,7 @@ export class ChatBackendAgent extends AbstractAgent {
     this.ownsSession = options.session === undefined;
     /** @type {ChatSession} */
     this.session = options.session ?? new ChatSession(/** @type {SessionOptions} */ (options));
-    this.rooms = new Rooms(this.session, { patience: options.patience });
+    this.rooms = new Rooms(this.session, { patience: options.patience, settling: options.settling });
     /** @type {AskingRun | undefined} */
     this.asking = undefined;
     this.isAborted = false;
@@ -80,7 +87,24 @@ export class ChatBackendAgent extends AbstractAgent {
     this.asking = undefined;
     this.isAborted = false;
     if (this.isConnecting) await this.detachActiveRun();
-    return super.runAgent(parameters, subscriber);
+    try {
+      return await super.runAgent(parameters, subscriber);
+    } finally {
+      this.forgetDecided(/** @type {AskingRun | undefined} */ (this.asking)?.room);
+    }
+  }
+
+  /**
+   * What was decided asks nobody any more, however the run ended.
+   *
+   * @param {Room | undefined} room
+   */
+  forgetDecided(room) {
+    const pendingInterrupts = this.pendingInterrupts.filter(({ id }) => {
+      const call = room?.calls.get(id);
+      return call === undefined || stateOf(call) === "requested";
+    });
+    Object.assign(this, { pendingInterrupts });
   }
 
   /**
@@ -120,7 +144,8 @@ export class ChatBackendAgent extends AbstractAgent {
       if (isOver) return;
       const look = () => {
         if (isOver || this.isRunning || this.isConnecting) return;
-        if (room.openReplies.length > 0) {
+        this.forgetDecided(room);
+        if (room.openReplies.some((reply) => !room.isWaiting(reply))) {
           this.connectAgent().catch(onError);
           return;
         }
@@ -151,7 +176,8 @@ export class ChatBackendAgent extends AbstractAgent {
   async getCapabilities() {
     return {
       transport: { streaming: true, websocket: true, resumable: true },
-      tools: { supported: false },
+      tools: { supported: true, clientProvided: false },
+      humanInTheLoop: { supported: true, approvals: true, interrupts: true, approveWithEdits: false },
     };
   }
 

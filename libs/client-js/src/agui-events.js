@@ -2,11 +2,14 @@ import { EventType } from "@ag-ui/client";
 
 import { failureText } from "./failures.js";
 import { replyId } from "./room-list.js";
+import { messagesOfReply, resultId, resultOf } from "./agui-messages.js";
+import { stateOf } from "./tool-calls.js";
 import { AGENT } from "./ui-messages.js";
 
 /**
- * @import { BaseEvent, Message } from "@ag-ui/client"
+ * @import { BaseEvent, Interrupt, Message } from "@ag-ui/client"
  * @import { ReplyEnd, ReplyListener } from "./reply-follower.js"
+ * @import { ToolCall } from "./tool-calls.js"
  * @import { Usage } from "./wire.js"
  */
 
@@ -56,6 +59,17 @@ export class RunEvents {
   }
 
   /**
+   * The reply waits for what its user may answer.
+   *
+   * @param {Interrupt[]} interrupts At least one.
+   */
+  interrupt(interrupts) {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.emit({ type: EventType.RUN_FINISHED, ...this.run, outcome: { type: "interrupt", interrupts } });
+  }
+
+  /**
    * @param {string} message
    * @param {string} code
    */
@@ -75,6 +89,8 @@ export class ReplyEvents {
   /** What was told so far. */
   text = "";
   #isOpen = false;
+  /** The calls as they were told. @type {Map<string, ToolCall>} */
+  #calls = new Map();
 
   /**
    * @param {{replyTo: number, generation: number}} reply
@@ -82,20 +98,25 @@ export class ReplyEvents {
    * @param {Emit} options.emit
    * @param {() => void} options.onRewritten All messages are to be told as they stand: one that has
    *   begun can only be replaced by a snapshot.
+   * @param {(calls: readonly ToolCall[]) => void} options.onWaiting Some of them wait for somebody's
+   *   decision, or none does any more.
    * @param {(end: ReplyEnd) => void} options.onEnd
    */
-  constructor({ replyTo, generation }, { emit, onRewritten, onEnd }) {
+  constructor({ replyTo, generation }, { emit, onRewritten, onWaiting, onEnd }) {
     this.messageId = replyId({ replyTo, generation });
     this.metadata = { sender: AGENT, replyTo, generation };
     this.emit = emit;
     this.whenRewritten = onRewritten;
+    this.whenWaiting = onWaiting;
     this.whenEnded = onEnd;
   }
 
-  /** The message as it was told; undefined before it began. @returns {Message | undefined} */
-  get message() {
+  /** The messages as they were told: none before they began. @returns {Message[]} */
+  get messages() {
     const { messageId: id, text: content, metadata } = this;
-    return content === "" ? undefined : { id, role: "assistant", content, metadata };
+    const calls = [...this.#calls.values()];
+    if (content === "" && calls.length === 0) return [];
+    return messagesOfReply({ id, role: "assistant", content, metadata }, calls);
   }
 
   /** @param {string} delta */
@@ -116,10 +137,37 @@ export class ReplyEvents {
     this.whenRewritten();
   }
 
+  /** @param {readonly ToolCall[]} calls */
+  onCalls(calls) {
+    this.close();
+    let isEmptied = false;
+    for (const call of calls) {
+      const before = this.#calls.get(call.callId);
+      this.#calls.set(call.callId, call);
+      if (before === undefined) this.#ask(call);
+      else isEmptied ||= call.redacted !== before.redacted;
+      const result = resultOf(call);
+      if (result !== undefined && (before === undefined || resultOf(before) === undefined)) {
+        const { callId: toolCallId } = call;
+        this.emit({ type: EventType.TOOL_CALL_RESULT, messageId: resultId(call), toolCallId, content: result, role: "tool" });
+      }
+    }
+    if (isEmptied) this.whenRewritten();
+    this.whenWaiting(calls.filter((call) => stateOf(call) === "requested"));
+  }
+
   /** @param {ReplyEnd} end */
   onEnd(end) {
     this.close();
     this.whenEnded(end);
+  }
+
+  /** @param {ToolCall} call */
+  #ask({ callId: toolCallId, tool: toolCallName, arguments: shown }) {
+    const { messageId: parentMessageId } = this;
+    this.emit({ type: EventType.TOOL_CALL_START, toolCallId, toolCallName, parentMessageId });
+    this.emit({ type: EventType.TOOL_CALL_ARGS, toolCallId, delta: JSON.stringify(shown) });
+    this.emit({ type: EventType.TOOL_CALL_END, toolCallId });
   }
 
   /** Ends the text message, if it is open. */
@@ -127,6 +175,24 @@ export class ReplyEvents {
     if (this.#isOpen) this.emit({ type: EventType.TEXT_MESSAGE_END, messageId: this.messageId });
     this.#isOpen = false;
   }
+}
+
+/**
+ * What a run asks its user: to approve or to deny a call.
+ *
+ * @param {ToolCall} call
+ * @returns {Interrupt}
+ */
+export function interruptOf({ callId, tool, arguments: shown, approval, expiresAt }) {
+  return {
+    id: callId,
+    reason: "tool_call",
+    toolCallId: callId,
+    message: `May the agent call ${tool}?`,
+    responseSchema: { type: "object", properties: { approved: { type: "boolean" } }, required: ["approved"] },
+    ...(expiresAt !== undefined && { expiresAt }),
+    metadata: { tool, arguments: shown, approval },
+  };
 }
 
 /**

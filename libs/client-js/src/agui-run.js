@@ -1,14 +1,15 @@
 import { pause } from "./backoff.js";
 import { ChatError, asError, localError } from "./chat-error.js";
-import { ReplyEvents, RunEvents, endRun } from "./agui-events.js";
+import { ReplyEvents, RunEvents, endRun, interruptOf } from "./agui-events.js";
 import { aguiMessages, contentText } from "./agui-messages.js";
-import { mergeRoom, postedSeq, replyId } from "./room-list.js";
+import { mergeRoom, postedSeq, replyId, replyOfId } from "./room-list.js";
 
 /**
  * @import { Message, RunAgentInput } from "@ag-ui/client"
  * @import { Emit } from "./agui-events.js"
  * @import { ReplyEnd } from "./reply-follower.js"
  * @import { Room, Rooms } from "./room.js"
+ * @import { ToolCall } from "./tool-calls.js"
  */
 
 /** Milliseconds that the end of a reply is waited for after it was cancelled. */
@@ -70,13 +71,24 @@ class RoomRun {
    * @param {Room} room
    * @param {{replyTo: number, generation: number}} reply
    * @param {(end: ReplyEnd) => void} onEnd
+   * @param {(pending: readonly ToolCall[]) => void} onWaiting When nothing more is told until
+   *   somebody decides about these; or not again, with none.
    */
-  follow(room, reply, onEnd) {
+  follow(room, reply, onEnd, onWaiting) {
     if (this.over.aborted) return;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let pausing;
+    this.#stops.push(() => clearTimeout(pausing));
     const telling = new ReplyEvents(reply, {
       emit: this.emit,
       onRewritten: () => this.snapshot(room),
+      onWaiting: (pending) => {
+        clearTimeout(pausing);
+        if (pending.length === 0) onWaiting(pending);
+        else pausing = setTimeout(() => onWaiting(pending), room.settling);
+      },
       onEnd: (end) => {
+        clearTimeout(pausing);
         this.messages = this.#shown();
         this.#telling.delete(telling);
         if (!this.events.isOver) onEnd(end);
@@ -96,7 +108,11 @@ class RoomRun {
     const told = [...this.#telling].map(({ messageId }) => messageId);
     const streaming = new Set([...told, ...toBeTold]);
     const settled = mergeRoom(this.messages, room, aguiMessages, streaming);
-    const messages = [...settled.filter(({ id }) => !streaming.has(id)), ...this.#begun()];
+    const isTold = (/** @type {Message} */ item) => {
+      const reply = replyOfId(item.id) ?? aguiMessages.replyOf?.(item, room);
+      return reply !== undefined && streaming.has(replyId(reply));
+    };
+    const messages = [...settled.filter((item) => !isTold(item)), ...this.#begun()];
     const shown = this.#shown();
     // A snapshot changes no order: what is in another place is taken out before it.
     if (!isOrderKept(shown, messages)) {
@@ -108,12 +124,7 @@ class RoomRun {
 
   /** The messages that are being told, as far as they are told. */
   #begun() {
-    /** @type {Message[]} */
-    const begun = [];
-    for (const { message } of this.#telling) {
-      if (message !== undefined) begun.push(message);
-    }
-    return begun;
+    return [...this.#telling].flatMap(({ messages }) => messages);
   }
 
   /** The messages as whoever applies the events has them. */
@@ -121,6 +132,21 @@ class RoomRun {
     const begun = this.#begun();
     const ids = new Set(begun.map(({ id }) => id));
     return [...this.messages.filter(({ id }) => !ids.has(id)), ...begun];
+  }
+
+  /**
+   * Ends the run where its replies wait: with what its user may decide, or else as it stands.
+   *
+   * @param {Room} room
+   * @param {readonly ToolCall[]} pending
+   */
+  pause(room, pending) {
+    const ours = pending.filter((call) => room.mayDecide(call));
+    this.messages = this.#shown();
+    this.closeMessages();
+    if (ours.length > 0) this.events.interrupt(ours.map(interruptOf));
+    else this.events.finish();
+    this.end();
   }
 
   closeMessages() {
@@ -155,7 +181,8 @@ export class AskingRun extends RoomRun {
     if (this.#isAborted) return;
     const unposted = unpostedMessages(this.messages, room);
     if (unposted.length > 0) this.snapshot(room);
-    const reply = unposted.length > 0 ? await this.#post(room, unposted) : await this.#again(room);
+    const decided = await this.#decide(room);
+    const reply = unposted.length > 0 ? await this.#post(room, unposted) : (decided ?? (await this.#again(room)));
     if (unposted.length === 0) this.snapshot(room, reply && [replyId(reply)]);
     if (reply === undefined) {
       if (!this.#isAborted) this.snapshot(room);
@@ -171,7 +198,29 @@ export class AskingRun extends RoomRun {
       if (end.kind === "message") this.snapshot(room);
       endRun(this.events, end);
       this.end();
+    }, (pending) => {
+      if (pending.length > 0) this.pause(room, pending);
     });
+  }
+
+  /**
+   * Answers to interrupts are the user's decisions; one that he cancelled leaves the call to others.
+   *
+   * @param {Room} room
+   * @returns {Promise<{replyTo: number, generation: number} | undefined>} The reply that goes on.
+   */
+  async #decide(room) {
+    let reply;
+    for (const { interruptId, status, payload } of this.input.resume ?? []) {
+      const call = room.calls.get(interruptId);
+      if (call === undefined || status !== "resolved") continue;
+      if (typeof payload?.approved !== "boolean") {
+        throw localError("bad-answer", "An answer to an interrupt says whether the call is approved: {approved: true}.");
+      }
+      await room.decide(call.callId, payload.approved ? "approve" : "deny", call.arguments);
+      reply = { replyTo: call.target, generation: call.generation };
+    }
+    return reply;
   }
 
   /**
@@ -195,6 +244,7 @@ export class AskingRun extends RoomRun {
    * @param {Room} room
    */
   async #again(room) {
+    if (this.input.resume !== undefined) return undefined;
     const last = this.messages.findLast(({ role }) => role === "user");
     const replyTo = last && postedSeq(room, last.id);
     if (last === undefined || replyTo === undefined) return undefined;
@@ -231,11 +281,13 @@ export class WatchingRun extends RoomRun {
     const open = await room.generations();
     /** @type {ReplyEnd | undefined} */
     let failed;
-    let left = open.length;
-    const ended = (/** @type {ReplyEnd | undefined} */ end) => {
-      if (end?.kind === "gone") failed = end;
-      if (left > 0) return;
+    /** What is pending in those that are not over, by reply. @type {Map<string, readonly ToolCall[]>} */
+    const left = new Map(open.map((reply) => [replyId(reply), []]));
+    const look = () => {
+      const pending = [...left.values()];
+      if (pending.some((calls) => calls.length === 0)) return;
       if (failed !== undefined) endRun(this.events, failed);
+      else if (pending.length > 0) this.pause(room, pending.flat());
       else {
         this.snapshot(room);
         this.events.finish();
@@ -244,12 +296,17 @@ export class WatchingRun extends RoomRun {
     };
     this.snapshot(room, open.map(replyId));
     for (const reply of open) {
-      this.follow(room, reply, (end) => {
-        left -= 1;
-        ended(end);
+      const onEnd = (/** @type {ReplyEnd} */ end) => {
+        if (end.kind === "gone") failed = end;
+        left.delete(replyId(reply));
+        look();
+      };
+      this.follow(room, reply, onEnd, (pending) => {
+        left.set(replyId(reply), pending);
+        look();
       });
     }
-    if (open.length === 0) ended(undefined);
+    if (open.length === 0) look();
   }
 }
 

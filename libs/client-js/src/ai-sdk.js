@@ -1,14 +1,16 @@
 import { localError } from "./chat-error.js";
-import { entriesOf, mergeRoom, messageId as idOf, postedSeq, replyId, replyOfId } from "./room-list.js";
+import { callsOf, entriesOf, mergeRoom, messageId as idOf, postedSeq, replyId, replyOfId } from "./room-list.js";
 import { Rooms } from "./room.js";
 import { ChatSession } from "./session.js";
 import { UIChunks } from "./ui-chunks.js";
-import { textOf, uiMessages } from "./ui-messages.js";
+import { textOf, uiMessagesOf } from "./ui-messages.js";
+import { UITools } from "./ui-tools.js";
 
 /**
  * @import { ChatRequestOptions, ChatTransport } from "ai"
  * @import { Room } from "./room.js"
  * @import { SessionOptions } from "./session.js"
+ * @import { ToolCall } from "./tool-calls.js"
  * @import { ChatChunk } from "./ui-chunks.js"
  */
 
@@ -28,6 +30,8 @@ export { ChatError } from "./chat-error.js";
  *   after `stop()`, and `watch`. By default `console.warn`.
  * @property {number} [patience] Milliseconds without a sign of a reply, after which the server is
  *   asked whether there is one.
+ * @property {number} [settling] Milliseconds that a reply which waits for a decision is watched for
+ *   more requests, before its stream ends.
  */
 
 /**
@@ -47,6 +51,21 @@ export class ChatBackendTransport {
   resumeStreamIsReplay = true;
   /** Ids of the replies that are being streamed to the SDK, by channel. @type {Map<string, Set<string>>} */
   #streaming = new Map();
+  /** The rooms that are open, by channel. @type {Map<string, Room>} */
+  #rooms = new Map();
+  #tools = new UITools();
+  #messages = uiMessagesOf(this.#tools);
+
+  /**
+   * Whether the user has answered an approval that the server has not heard of: for the option of the
+   * same name of a chat, so that `addToolApprovalResponse` sends at once.
+   *
+   * @param {{messages: ChatUIMessage[]}} chat
+   */
+  sendAutomaticallyWhen = ({ messages }) => {
+    const rooms = [...this.#rooms.values()];
+    return messages.some((message) => rooms.some((room) => this.#tools.answers(room, message).length > 0));
+  };
 
   /** @param {TransportOptions & (SessionOptions | {session: ChatSession})} options */
   constructor(options) {
@@ -55,11 +74,13 @@ export class ChatBackendTransport {
     this.session = options.session ?? new ChatSession(/** @type {SessionOptions} */ (options));
     this.stopOnAbort = options.stopOnAbort ?? true;
     this.onError = options.onError ?? ((error) => console.warn(error));
-    this.rooms = new Rooms(this.session, { patience: options.patience });
+    this.rooms = new Rooms(this.session, { patience: options.patience, settling: options.settling });
   }
 
   /**
-   * Posts the last message, or asks for another reply, and streams the reply.
+   * Posts the last message, or asks for another reply, and streams the reply. Of a reply's message
+   * (`addToolApprovalResponse`, then `sendMessage()`) what the user has answered about its calls is
+   * decided, in his name, and the reply streams on.
    *
    * The message's `id` is the `clientMessageId`: the same message again is posted once. `body` may
    * say `replyTo` (a `seq`); `metadata` becomes the message's.
@@ -74,12 +95,16 @@ export class ChatBackendTransport {
    * @returns {Promise<ReadableStream<ChatChunk>>} Empty where the agent does not answer the message.
    */
   async sendMessages({ trigger, chatId, messageId, messages, abortSignal, body, metadata }) {
-    const room = await unlessAborted(this.rooms.open(chatId), abortSignal);
+    const room = await unlessAborted(this.#open(chatId), abortSignal);
     if (trigger === "regenerate-message") {
       const replyTo = questionOf(room, messageId, messages);
       return this.#stream(room, await room.regenerate(replyTo), abortSignal);
     }
     const message = messages.find(({ id }) => id === messageId) ?? messages.at(-1);
+    const reply = message && replyOfId(message.id);
+    if (message?.role === "assistant" && reply !== undefined) {
+      return this.#decide(room, reply, message, abortSignal);
+    }
     if (message?.role !== "user") {
       throw localError("not-supported", "Only a message of the user can be sent.");
     }
@@ -96,7 +121,7 @@ export class ChatBackendTransport {
    * @returns {Promise<ReadableStream<ChatChunk> | null>} Null where none is being written.
    */
   async reconnectToStream({ chatId, abortSignal }) {
-    const room = await unlessAborted(this.rooms.open(chatId), abortSignal);
+    const room = await unlessAborted(this.#open(chatId), abortSignal);
     const [open] = await unlessAborted(room.generations(), abortSignal);
     return open === undefined ? null : this.#stream(room, open, abortSignal);
   }
@@ -109,16 +134,16 @@ export class ChatBackendTransport {
    * @returns {Promise<ChatUIMessage[]>}
    */
   async history(chatId, { before, limit } = {}) {
-    const room = await this.rooms.open(chatId);
+    const room = await this.#open(chatId);
     if (before === undefined && limit === undefined) {
       return entriesOf(room)
-        .filter(({ message }) => message !== undefined)
-        .map((entry) => uiMessages.make(entry));
+        .filter(({ message, calls }) => message !== undefined || calls.length > 0)
+        .map((entry) => this.#messages.make(entry));
     }
     const page = await this.session.rest.listMessages(chatId, { before, limit });
     return page.items
       .filter((message) => message.deletedAt === undefined && !isSuperseded(room, message))
-      .map((message) => uiMessages.make({ id: idOf(room, message), message }));
+      .map((message) => this.#messages.make({ id: idOf(room, message), message, calls: callsOf(room, message) }));
   }
 
   /**
@@ -134,12 +159,12 @@ export class ChatBackendTransport {
     let isDue = false;
     let stop = () => {};
     const watching = async () => {
-      const room = await this.rooms.open(chatId);
+      const room = await this.#open(chatId);
       if (isOver) return;
       const update = () => {
         isDue = false;
         if (isOver) return;
-        setMessages((messages) => mergeRoom(messages, room, uiMessages, this.#streamingOf(chatId)));
+        setMessages((messages) => mergeRoom(messages, room, this.#messages, this.#streamingOf(chatId)));
       };
       const later = () => {
         if (!isDue) queueMicrotask(update);
@@ -168,6 +193,34 @@ export class ChatBackendTransport {
   /** Ends the session, unless it was the application's. */
   close() {
     if (this.ownsSession) this.session.close();
+  }
+
+  /** @param {string} channelId */
+  async #open(channelId) {
+    const room = await this.rooms.open(channelId);
+    this.#rooms.set(channelId, room);
+    return room;
+  }
+
+  /**
+   * @param {Room} room
+   * @param {{replyTo: number, generation: number}} reply
+   * @param {ChatUIMessage} message
+   * @param {AbortSignal | undefined} abortSignal
+   */
+  async #decide(room, reply, message, abortSignal) {
+    const known = this.#tools.known(room, message);
+    for (const { callId, decision, shown } of this.#tools.answers(room, message)) {
+      try {
+        await unlessAborted(room.decide(callId, decision, shown), abortSignal);
+      } catch (error) {
+        this.#tools.refuse(callId);
+        throw error;
+      } finally {
+        room.changed();
+      }
+    }
+    return this.#stream(room, reply, abortSignal, { text: textOf(message), calls: known });
   }
 
   /**
@@ -211,14 +264,18 @@ export class ChatBackendTransport {
    * @param {Room} room
    * @param {{replyTo: number, generation: number}} reply
    * @param {AbortSignal | undefined} abortSignal
+   * @param {{text: string, calls: readonly ToolCall[]}} [told] What the SDK has of the reply already.
    * @returns {ReadableStream<ChatChunk>}
    */
-  #stream(room, reply, abortSignal) {
+  #stream(room, reply, abortSignal, told = { text: "", calls: [] }) {
     const id = replyId(reply);
     const streaming = this.#streamingOf(room.channelId);
     let stopFollowing = () => {};
     let isOver = false;
+    /** @type {UIChunks | undefined} */
+    let chunks;
     const end = () => {
+      chunks?.stop();
       isOver = true;
       streaming.delete(id);
       stopFollowing();
@@ -228,14 +285,16 @@ export class ChatBackendTransport {
     let abort = () => {};
     return new ReadableStream({
       start: (controller) => {
-        const chunks = new UIChunks(
+        chunks = new UIChunks(
           reply,
+          this.#tools,
           (chunk) => controller.enqueue(chunk),
           (error) => {
             end();
             if (error === undefined) controller.close();
             else controller.error(error);
           },
+          { known: told.calls, settling: room.settling },
         );
         abort = () => {
           end();
@@ -243,8 +302,11 @@ export class ChatBackendTransport {
           this.#abort(room, reply.replyTo);
         };
         streaming.add(id);
-        stopFollowing = room.follow(reply, chunks);
-        if (isOver) return;
+        stopFollowing = room.follow(reply, chunks, told.text);
+        if (isOver) {
+          stopFollowing();
+          return;
+        }
         if (abortSignal?.aborted) abort();
         else abortSignal?.addEventListener("abort", abort, { once: true });
       },

@@ -2,6 +2,7 @@
  * @import { OpenReply } from "./reply-texts.js"
  * @import { RoomMessage } from "./room-messages.js"
  * @import { Room } from "./room.js"
+ * @import { ToolCall } from "./tool-calls.js"
  */
 
 /**
@@ -11,6 +12,7 @@
  * @property {string} id
  * @property {RoomMessage} [message]
  * @property {OpenReply} [open]
+ * @property {readonly ToolCall[]} calls Of a reply.
  */
 
 /**
@@ -21,6 +23,9 @@
  * @property {(item: Item) => number | undefined} seqOf As its metadata says.
  * @property {(entry: RoomEntry) => Item} make
  * @property {(item: Item, entry: RoomEntry) => Item} update The same object where nothing changes.
+ * @property {(entry: RoomEntry) => Item[]} [following] Items that belong behind an entry's.
+ * @property {(item: Item, room: Room) => {replyTo: number, generation: number} | undefined} [replyOf]
+ *   The reply behind which an item belongs.
  */
 
 /**
@@ -76,9 +81,18 @@ export function entriesOf(room, streaming = new Set()) {
   /** @type {RoomEntry[]} */
   const messages = room.messages.all
     .filter(({ deletedAt }) => deletedAt === undefined)
-    .map((message) => ({ id: messageId(room, message), message }));
-  const open = room.openReplies.map((reply) => ({ id: replyId(reply), open: reply }));
-  return [...messages, ...open].filter(({ id }) => isNewest(id, newest));
+    .map((message) => ({ id: messageId(room, message), message, calls: callsOf(room, message) }));
+  const open = room.openReplies.map((reply) => ({
+    id: replyId(reply),
+    open: reply,
+    calls: room.calls.of(reply.replyTo, reply.generation),
+  }));
+  return [...messages, ...open].filter(({ id }) => isNewest(replyOfId(id), newest));
+}
+
+/** @param {Room} room @param {RoomMessage} message */
+export function callsOf(room, { sender, replyTo = 0, generation = 1 }) {
+  return room.calls.of(sender.kind === "agent" ? replyTo : 0, generation);
 }
 
 /**
@@ -95,18 +109,18 @@ export function entriesOf(room, streaming = new Set()) {
 export function mergeRoom(current, room, kind, streaming) {
   const entries = entriesOf(room, streaming).filter(({ id }) => !streaming.has(id));
   const shown = new Map(current.map((item) => [item.id, item]));
-  const known = new Set(entries.map(({ id }) => id));
   const newest = newestGenerations(room, streaming);
   const first = room.messages.all[0]?.seq ?? Number.POSITIVE_INFINITY;
-  const fromRoom = entries.map((entry) => {
+  const fromRoom = entries.flatMap((entry) => {
     const item = shown.get(entry.id);
-    return {
-      at: entry.message?.seq ?? Number.MAX_SAFE_INTEGER,
-      item: item === undefined ? kind.make(entry) : kind.update(item, entry),
-    };
+    const at = entry.message?.seq ?? Number.MAX_SAFE_INTEGER;
+    const own = item === undefined ? kind.make(entry) : kind.update(item, entry);
+    const following = (kind.following?.(entry) ?? []).map((each) => sameOr(shown.get(each.id), each));
+    return [own, ...following].map((each) => ({ at, item: each }));
   });
+  const known = new Set(fromRoom.map(({ item }) => item.id));
   const others = current
-    .filter(({ id }) => !known.has(id) && isNewest(id, newest))
+    .filter((item) => !known.has(item.id) && isNewest(replyOf(item), newest))
     .map((item) => ({ at: placeOf(item), item }))
     .filter(({ at }) => at !== undefined);
   const merged = [...fromRoom, ...others]
@@ -120,13 +134,30 @@ export function mergeRoom(current, room, kind, streaming) {
    * @returns {number | undefined} Undefined: it is not to be seen any more.
    */
   function placeOf(item) {
-    if (streaming.has(item.id)) return Number.MAX_SAFE_INTEGER;
+    const reply = replyOf(item);
+    if (reply !== undefined && streaming.has(replyId(reply))) return Number.MAX_SAFE_INTEGER;
     const seq = kind.seqOf(item) ?? postedSeq(room, item.id);
     if (seq !== undefined) return seq < first ? seq : undefined;
-    const reply = replyOfId(item.id);
-    const failure = reply && room.messages.failure(reply.replyTo, reply.generation);
+    if (reply === undefined) return Number.MAX_SAFE_INTEGER;
+    // What is to be seen of a message is known.
+    if (room.messages.reply(reply.replyTo, reply.generation) !== undefined) return undefined;
+    const failure = room.messages.failure(reply.replyTo, reply.generation);
     return failure?.seq ?? Number.MAX_SAFE_INTEGER;
   }
+
+  /** @param {Item} item */
+  function replyOf(item) {
+    return replyOfId(item.id) ?? kind.replyOf?.(item, room);
+  }
+}
+
+/**
+ * @template Item
+ * @param {Item | undefined} shown
+ * @param {Item} item
+ */
+function sameOr(shown, item) {
+  return shown !== undefined && JSON.stringify(shown) === JSON.stringify(item) ? shown : item;
 }
 
 /**
@@ -151,10 +182,9 @@ function newestGenerations(room, streaming) {
 }
 
 /**
- * @param {string} id
+ * @param {{replyTo: number, generation: number} | undefined} reply
  * @param {Map<number, number>} newest
  */
-function isNewest(id, newest) {
-  const reply = replyOfId(id);
+function isNewest(reply, newest) {
   return reply === undefined || reply.generation >= (newest.get(reply.replyTo) ?? 0);
 }

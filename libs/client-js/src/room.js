@@ -2,19 +2,28 @@ import { pause } from "./backoff.js";
 import { ChatError, asError, localError } from "./chat-error.js";
 import { ReplyFollower } from "./reply-follower.js";
 import { RoomMessages } from "./room-messages.js";
+import { ToolCalls, mayDecide, ruleOf, stateOf } from "./tool-calls.js";
 
 /**
  * @import { ChannelEnd } from "./channel.js"
  * @import { ReplyListener } from "./reply-follower.js"
+ * @import { OpenReply } from "./reply-texts.js"
  * @import { ChatSession } from "./session.js"
- * @import { Agent, ChatEvent, Delta } from "./wire.js"
+ * @import { ToolCall } from "./tool-calls.js"
+ * @import { Agent, ChatEvent, Delta, Message } from "./wire.js"
  */
 
 const HISTORY = 100;
+/** The newest events in which the calls of that history are looked for; in pages of the most there is. */
+const CALLS_WITHIN = 1_000;
+const PAGE = 100;
 const MENTION = /(?<![\p{L}\p{N}_])@agent(?![\p{L}\p{N}_])/iu;
 
 /** Milliseconds without a sign of a reply, after which the server is asked whether there is one. */
 const PATIENCE = 15_000;
+
+/** Milliseconds within which a reply that asks for several calls has said so. */
+const SETTLING = 300;
 
 /**
  * One channel as the adapters see it: its newest messages, the replies that are being written, and
@@ -22,9 +31,12 @@ const PATIENCE = 15_000;
  */
 export class Room {
   messages = new RoomMessages();
+  /** What replies called, and ask to call. */
+  calls = new ToolCalls();
   /** @type {Agent | undefined} */
   agent = undefined;
   userId = "";
+  isOwner = false;
   /** @type {Set<ReplyFollower>} */
   #followers = new Set();
   /** @type {Set<() => void>} */
@@ -37,13 +49,14 @@ export class Room {
   /**
    * @param {ChatSession} session
    * @param {string} channelId
-   * @param {{onEnd: () => void, patience?: number}} options
+   * @param {{onEnd: () => void, patience?: number, settling?: number}} options
    */
-  constructor(session, channelId, { onEnd, patience = PATIENCE }) {
+  constructor(session, channelId, { onEnd, patience = PATIENCE, settling = SETTLING }) {
     this.session = session;
     this.channelId = channelId;
     this.onEnd = onEnd;
     this.patience = patience;
+    this.settling = settling;
   }
 
   /** Reads the newest messages and subscribes; once. */
@@ -55,9 +68,43 @@ export class Room {
     return this.#opening;
   }
 
-  /** The replies that are being written. */
+  /** The replies that are being written, or wait. @returns {OpenReply[]} */
   get openReplies() {
-    return this.session.openReplies(this.channelId);
+    const open = this.session.openReplies(this.channelId);
+    const isKnown = (/** @type {ToolCall} */ { target, generation }) =>
+      open.some((reply) => reply.replyTo === target && reply.generation === generation);
+    for (const call of this.calls.all) {
+      const { target: replyTo, generation } = call;
+      if (isKnown(call) || this.#hasEnded(replyTo, generation)) continue;
+      open.push({ replyTo, generation, index: -1, text: "" });
+    }
+    return open;
+  }
+
+  /** Whether a reply waits for somebody to decide. @param {{replyTo: number, generation: number}} reply */
+  isWaiting({ replyTo, generation }) {
+    return this.calls.of(replyTo, generation).some((call) => stateOf(call) === "requested");
+  }
+
+  /** Whether the user may decide about a call: the server judges. @param {ToolCall} call */
+  mayDecide(call) {
+    const isRequester = this.messages.get(call.target)?.sender.id === this.userId;
+    return stateOf(call) === "requested" && mayDecide(ruleOf(call, this.agent), { isOwner: this.isOwner, isRequester });
+  }
+
+  /**
+   * Decides about a call as it was shown; where somebody has decided before, his decision stands.
+   *
+   * @param {string} callId
+   * @param {"approve" | "deny"} decision
+   * @param {unknown} shown Its arguments.
+   */
+  async decide(callId, decision, shown) {
+    try {
+      this.#learn(await this.session.decideTool(this.channelId, callId, decision, { arguments: shown }));
+    } catch (error) {
+      if (!(error instanceof ChatError && error.problem.decision !== undefined)) throw error;
+    }
   }
 
   /** @param {string} text Whether the agent answers it. */
@@ -74,7 +121,7 @@ export class Room {
    */
   keepId(seq, id) {
     this.#localIds.set(seq, id);
-    this.#changed();
+    this.changed();
   }
 
   /** The id of a message here; undefined where it has none of its own. @param {number} seq */
@@ -108,10 +155,11 @@ export class Room {
    *
    * @param {{replyTo: number, generation: number}} reply
    * @param {ReplyListener} listener
+   * @param {string} [told] The text that the listener has already.
    * @returns {() => void} Ends it.
    */
-  follow({ replyTo, generation }, listener) {
-    const follower = new ReplyFollower(replyTo, generation, listener);
+  follow({ replyTo, generation }, listener, told = "") {
+    const follower = new ReplyFollower(replyTo, generation, listener, told);
     this.#followers.add(follower);
     const stop = () => {
       follower.stop();
@@ -162,28 +210,73 @@ export class Room {
       rest.getMe(),
     ]);
     this.agent = channel.agent;
+    this.isOwner = channel.role === "owner";
     this.userId = me.userId;
     this.messages.load(page.items);
+    const calling = this.#readCalls(page.items, channel.lastSeq);
     const subscribed = session.subscribe(channelId, { after: channel.lastSeq });
     session.listen(channelId, {
       event: (event) => this.#receive(event),
       delta: (delta) => this.#receiveDelta(delta),
       ended: (end) => this.#end(end),
     });
-    await subscribed;
+    await Promise.all([subscribed, calling]);
+  }
+
+  /**
+   * The calls of a history's replies: messages do not tell of them, the log does.
+   *
+   * @param {Message[]} history
+   * @param {number} lastSeq
+   */
+  async #readCalls(history, lastSeq) {
+    // Nobody but an agent calls, and none is there before its channel has said what it may call.
+    const hasCalled = this.agent?.tools !== undefined || history.some(({ sender }) => sender.kind === "agent");
+    let after = Math.max((history[0]?.seq ?? 1) - 1, lastSeq - CALLS_WITHIN);
+    while (hasCalled && after < lastSeq) {
+      const { items } = await this.session.rest.listEvents(this.channelId, { after, limit: PAGE });
+      for (const event of items) this.#learn(event);
+      after = items.at(-1)?.seq ?? lastSeq;
+    }
+  }
+
+  /** @param {ChatEvent} event About a call, or the end of a reply; any other passes by. */
+  #learn(event) {
+    const { type, data } = event;
+    if (type === "agent.failed") this.messages.apply(event);
+    if (type === "message.deleted") this.#emptyCalls(data.target ?? 0);
+    this.calls.apply(event);
+  }
+
+  /** @param {number} seq Of a message that was deleted. */
+  #emptyCalls(seq) {
+    const { sender, replyTo, generation = 1 } = this.messages.get(seq) ?? {};
+    if (sender?.kind !== "agent") this.calls.empty(seq);
+    else if (replyTo !== undefined) this.calls.empty(replyTo, generation);
+  }
+
+  /** @param {number} replyTo @param {number} generation */
+  #hasEnded(replyTo, generation) {
+    const { messages } = this;
+    return messages.reply(replyTo, generation) !== undefined || messages.failure(replyTo, generation) !== undefined;
   }
 
   /** @param {ChatEvent} event */
   #receive(event) {
     this.messages.apply(event);
-    if (event.type === "channel.updated" && event.data.agent !== undefined && this.agent) {
-      this.agent = { ...this.agent, ...event.data.agent };
+    this.#learn(event);
+    if (event.type === "channel.updated" && event.data.agent !== undefined) {
+      // It is told as a whole: what is not there was cleared.
+      this.agent = /** @type {Agent} */ (event.data.agent);
+    }
+    if (event.type === "member.updated" && event.data.userId === this.userId) {
+      this.isOwner = event.data.role === "owner";
     }
     if (event.sender.id === this.userId && event.clientMessageId !== undefined) {
       this.#localIds.set(event.seq, event.clientMessageId);
     }
     for (const follower of [...this.#followers]) this.#tell(follower);
-    this.#changed();
+    this.changed();
   }
 
   /** @param {Delta} delta */
@@ -191,7 +284,7 @@ export class Room {
     for (const follower of [...this.#followers]) {
       if (follower.replyTo === delta.replyTo) this.#tell(follower);
     }
-    this.#changed();
+    this.changed();
   }
 
   /** @param {ReplyFollower} follower */
@@ -202,9 +295,10 @@ export class Room {
     const open = this.openReplies.find(
       (reply) => reply.replyTo === replyTo && reply.generation === generation,
     );
+    if (open !== undefined) follower.show(open.text);
+    follower.showCalls(this.calls.of(replyTo, generation));
     if (message !== undefined) follower.end({ kind: "message", message });
     else if (failure !== undefined) follower.end({ kind: "failed", reason: failure.reason });
-    else if (open !== undefined) follower.show(open.text);
     if (follower.hasEnded) this.#followers.delete(follower);
   }
 
@@ -219,7 +313,7 @@ export class Room {
     for (let told = follower.text; ; told = follower.text) {
       await pause(this.patience, follower.done).catch(() => {});
       if (follower.hasEnded) return;
-      if (follower.text !== told) continue;
+      if (follower.text !== told || this.isWaiting(follower)) continue;
       const isOpen = await this.#isOpen(follower);
       missed = isOpen ? 0 : missed + 1;
       if (missed < 2) continue;
@@ -256,7 +350,8 @@ export class Room {
     this.onEnd();
   }
 
-  #changed() {
+  /** Tells whoever observes the room. */
+  changed() {
     for (const observer of [...this.#observers]) observer();
   }
 }
@@ -268,7 +363,7 @@ export class Rooms {
 
   /**
    * @param {ChatSession} session
-   * @param {{patience?: number}} [options]
+   * @param {{patience?: number, settling?: number}} [options]
    */
   constructor(session, options = {}) {
     this.session = session;

@@ -1,12 +1,15 @@
 import { failureText } from "./failures.js";
 import { replyId } from "./room-list.js";
+import { stateOf } from "./tool-calls.js";
 import { AGENT, messageMetadata } from "./ui-messages.js";
 
 /**
  * @import { FinishReason as UIFinishReason, UIMessageChunk } from "ai"
  * @import { ReplyEnd, ReplyListener } from "./reply-follower.js"
  * @import { FinishReason } from "./wire.js"
+ * @import { ToolCall } from "./tool-calls.js"
  * @import { ChatMetadata } from "./ui-messages.js"
+ * @import { UITools } from "./ui-tools.js"
  */
 
 /** @typedef {UIMessageChunk<ChatMetadata>} ChatChunk */
@@ -29,16 +32,31 @@ export class UIChunks {
   /** Which text part is open; undefined: none. @type {string | undefined} */
   #part = undefined;
   #parts = 0;
+  /** The calls as they were told. @type {Map<string, ToolCall>} */
+  #calls = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #pausing = undefined;
 
   /**
    * @param {{replyTo: number, generation: number}} reply
+   * @param {UITools} tools
    * @param {(chunk: ChatChunk) => void} write
    * @param {(error?: Error) => void} close
+   * @param {{known: readonly ToolCall[], settling: number}} options `known`: calls whose parts the SDK
+   *   has, as they are told there; `settling`: milliseconds within which a reply has asked for all.
    */
-  constructor(reply, write, close) {
+  constructor(reply, tools, write, close, { known, settling }) {
+    this.settling = settling;
+    for (const call of known) this.#calls.set(call.callId, call);
     this.reply = reply;
+    this.tools = tools;
     this.write = write;
     this.close = close;
+  }
+
+  /** Nothing more is written. */
+  stop() {
+    clearTimeout(this.#pausing);
   }
 
   /** @param {string} delta */
@@ -51,11 +69,26 @@ export class UIChunks {
     this.#start();
     this.#part = undefined;
     this.write({ type: "reset-step" });
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    this.#tell(calls);
     if (text !== "") this.onText(text);
+  }
+
+  /** @param {readonly ToolCall[]} calls */
+  onCalls(calls) {
+    this.#start();
+    this.#closePart();
+    this.#tell(calls);
+    clearTimeout(this.#pausing);
+    if (calls.some((call) => stateOf(call) === "requested")) {
+      this.#pausing = setTimeout(() => this.#pause(), this.settling);
+    }
   }
 
   /** @param {ReplyEnd} end */
   onEnd(end) {
+    this.stop();
     switch (end.kind) {
       case "message": {
         const { message } = end;
@@ -76,6 +109,23 @@ export class UIChunks {
         break;
       case "gone":
         this.close(end.error);
+    }
+  }
+
+  /** The reply waits for somebody's decision, maybe for hours: an SDK waits for none of them. */
+  #pause() {
+    this.#closePart();
+    this.write({ type: "finish", finishReason: "tool-calls" });
+    this.close();
+  }
+
+  /** @param {readonly ToolCall[]} calls */
+  #tell(calls) {
+    for (const call of calls) {
+      const before = this.#calls.get(call.callId);
+      if (before === call) continue;
+      for (const chunk of this.tools.chunks(call, before)) this.write(/** @type {ChatChunk} */ (chunk));
+      this.#calls.set(call.callId, call);
     }
   }
 

@@ -1,7 +1,10 @@
+import { toolParts } from "./ui-tools.js";
+
 /**
  * @import { TextUIPart, UIMessage } from "ai"
  * @import { ItemKind, RoomEntry } from "./room-list.js"
  * @import { RoomMessage } from "./room-messages.js"
+ * @import { UITools } from "./ui-tools.js"
  * @import { FinishReason, Sender, Usage } from "./wire.js"
  */
 
@@ -26,22 +29,43 @@
 /** @type {Sender} */
 export const AGENT = { id: "#agent", kind: "agent" };
 
-/** @type {ItemKind<ChatUIMessage>} */
-export const uiMessages = {
-  seqOf: ({ metadata }) => metadata?.seq,
-  make(entry) {
-    const { text, isDone } = contentOf(entry);
-    return { id: entry.id, role: roleOf(entry), metadata: metadataOf(entry), parts: [textPart(text, isDone)] };
-  },
-  update(item, entry) {
-    const { text, isDone } = contentOf(entry);
-    const metadata = { ...item.metadata, ...metadataOf(entry) };
-    const isSame = textOf(item) === text && isSettled(item) === isDone;
-    if (isSame && JSON.stringify(metadata) === JSON.stringify(item.metadata)) return item;
-    const others = item.parts.filter(({ type }) => type !== "text");
-    return { ...item, metadata, parts: isSame ? item.parts : [...others, textPart(text, isDone)] };
-  },
-};
+/**
+ * A room's messages as UI messages. Where a reply's text was written before, between and after its
+ * calls, only who saw it streamed knows: made anew, the calls stand before the text.
+ *
+ * @param {UITools} tools
+ * @returns {ItemKind<ChatUIMessage>}
+ */
+export function uiMessagesOf(tools) {
+  return {
+    seqOf: ({ metadata }) => metadata?.seq,
+    make(entry) {
+      const { text, isDone } = contentOf(entry);
+      const parts = [...tools.parts(entry.calls), textPart(text, isDone)];
+      return { id: entry.id, role: roleOf(entry), metadata: metadataOf(entry), parts };
+    },
+    update(item, entry) {
+      const { text, isDone } = contentOf(entry);
+      const metadata = { ...item.metadata, ...metadataOf(entry) };
+      const calls = tools.parts(entry.calls, item.parts);
+      const isSameText = textOf(item) === text && isSettled(item) === isDone;
+      const areSameCalls = isEqual(calls, toolParts(item));
+      if (isSameText && areSameCalls && isEqual(metadata, item.metadata)) return item;
+      if (isSameText && areSameCalls) return { ...item, metadata };
+      const isOurs = ({ type = "" }) => type === "text" || type === "dynamic-tool";
+      const others = item.parts.filter((part) => !isOurs(part));
+      const known = new Map(calls.map((call) => [call.toolCallId, call]));
+      const isInPlace = isSameText && toolParts(item).every(({ toolCallId }) => known.has(toolCallId));
+      if (!isInPlace) return { ...item, metadata, parts: [...others, ...calls, textPart(text, isDone)] };
+      const parts = item.parts.map((part) => {
+        const call = part.type === "dynamic-tool" ? known.get(part.toolCallId) : undefined;
+        if (call !== undefined) known.delete(call.toolCallId);
+        return call ?? part;
+      });
+      return { ...item, metadata, parts: [...parts, ...known.values()] };
+    },
+  };
+}
 
 /**
  * The text of a UI message.
@@ -59,6 +83,11 @@ export function textOf({ parts }) {
 export function messageMetadata({ text: _text, channelId: _channelId, clientMessageId: _id, ...message }) {
   const { reactions, ...metadata } = message;
   return Object.keys(reactions).length > 0 ? { ...metadata, reactions } : metadata;
+}
+
+/** @param {unknown} one @param {unknown} other */
+function isEqual(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 /** @param {UIMessage} message */

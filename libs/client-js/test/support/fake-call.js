@@ -90,6 +90,12 @@ export class FakeCall {
     return this.decided;
   }
 
+  /** Its reply has ended: nobody is told of it. */
+  endUntold() {
+    this.#decision.resolve("cancelled");
+    return this;
+  }
+
   /** Its time is over. */
   expire() {
     this.settle("expired", { id: "#system", kind: "system" });
@@ -101,6 +107,7 @@ export class FakeCall {
    * @param {{truncated?: boolean}} [options]
    */
   finish(outcome, result, { truncated } = {}) {
+    if (!this.reply.isOpen) return;
     const data = { ...this.place, outcome, ...(result !== undefined && { result }), ...(truncated && { truncated }) };
     this.reply.channel.append("tool.finished", { id: "#agent", name: "Agent", kind: "agent" }, data);
   }

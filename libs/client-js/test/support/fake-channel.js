@@ -64,6 +64,7 @@ export class FakeReply {
    */
   ask(tool, shown = {}, { approval = "requester", expiresAt = "2099-01-01T00:00:00.000Z" } = {}) {
     const call = new FakeCall(this, tool, shown, approval);
+    if (!this.isOpen) return call.endUntold();
     this.channel.calls.set(call.callId, call);
     if (approval !== "none") this.status = "waiting";
     this.channel.append("tool.requested", AGENT, {
