@@ -5,12 +5,12 @@ moto, or against tables that are there: with AWS_ENDPOINT_URL_DYNAMODB and the t
 the environment (CHAT_EVENTS_TABLE, CHANNELS_TABLE, CONNECTIONS_TABLE).
 """
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Final
 from unittest.mock import patch
@@ -20,6 +20,7 @@ from moto import mock_aws
 from tests import conftest
 from tests.bench import fairness, report
 from tests.bench.capacity import CapacityMeter, Cost
+from tests.doubles.delivery_queues import NoQueues
 from tests.doubles.metered_process import MeteredProcess
 from tests.doubles.repository import InMemoryRepository
 
@@ -48,7 +49,7 @@ from rest_api.services.edits import EditsService
 from rest_api.services.members import MembersService
 from rest_api.services.reactions import ReactionsService
 from rest_api.services.reading import ReadingService
-from workers_delivery.services.delivery import DeliveryService
+from workers_delivery.composition import build_services
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -117,6 +118,9 @@ class CountingBroadcaster:
 
     def delete_connection(self, connection_id: str) -> bool:
         raise AssertionError(f"nothing ends {connection_id} here")
+
+    def serves(self, connection_ids: Iterable[str]) -> bool:
+        raise AssertionError(f"nobody is slow here: {list(connection_ids)}")
 
 
 class Deployment:
@@ -340,11 +344,26 @@ def mark_read(at: Deployment) -> Work:
 
 
 def deliver(at: Deployment) -> Work:
-    # moto takes its time over a thousand subscriptions, in Python: what is counted is the
-    # usual delivery, not the second look after an unusually slow one.
-    delivery = DeliveryService(at.warm(), broadcaster=CountingBroadcaster(), fresh_seconds=math.inf)
     page = EventLogService(at.warm()).read(at.channel_id, after=0, limit=1)
-    return lambda: delivery.deliver({at.channel_id: {event.seq: event for event in page.items}})
+    appended = datetime.fromisoformat(page.items[0].created_at).timestamp()
+    broadcaster = CountingBroadcaster()
+    # As of the moment of the append: what comes late is read from the log again.
+    delivery = build_services(
+        at.warm(),
+        gateway=broadcaster,
+        patient=broadcaster,
+        queues=NoQueues(),
+        clock=lambda: 0.0,
+        epoch=lambda: int(appended * 1_000),
+    ).delivery
+    events = {at.channel_id: {event.seq: event for event in page.items}}
+
+    def push() -> object:
+        # moto takes its time over a thousand subscriptions, in Python.
+        with patch("workers_delivery.services.delivery.BATCH_SECONDS", 60):
+            return delivery.deliver(events)
+
+    return push
 
 
 def deliver_to_many(at: Deployment) -> Work:

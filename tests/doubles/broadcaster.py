@@ -23,6 +23,7 @@ class InMemoryBroadcaster(IBroadcaster):
         calls: the posts of each `send`, one a connection.
         gone / failing: connections that answer 410, or never answer.
         closed: connections that were deleted.
+        is_down: the API answers nothing that it is asked.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class InMemoryBroadcaster(IBroadcaster):
         self.gone: set[str] = set()
         self.failing: set[str] = set()
         self.closed: list[str] = []
+        self.is_down = False
 
     def send(
         self,
@@ -68,5 +70,9 @@ class InMemoryBroadcaster(IBroadcaster):
         return Outcome(delivered, frozenset(gone), frozenset(failed), frozenset(unready))
 
     def delete_connection(self, connection_id: str) -> bool:
-        self.closed.append(connection_id)
-        return True
+        if not self.is_down:
+            self.closed.append(connection_id)
+        return not self.is_down
+
+    def serves(self, connection_ids: Iterable[str]) -> bool:
+        return bool(list(connection_ids)) and not self.is_down

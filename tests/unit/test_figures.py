@@ -33,7 +33,8 @@ from workers_agent import tool_function
 from workers_agent.pace import Pace
 from workers_agent.services import claims, step_calls
 from workers_agent.settings import AgentWorkerSettings
-from workers_delivery.services import delivery
+from workers_delivery import composition
+from workers_delivery.services import delivery, push
 from workers_presence.services import changes as presence_changes
 from workers_presence.services import presence, rooms
 from workers_tools import conversation, offers
@@ -76,7 +77,7 @@ CONTRACT: Mapping[str, tuple[object, object]] = {
     "offline after": (presence_changes.GRACE_SECONDS, 5),
     "live connections of a channel whose presence is pushed": (rooms.MAX_LISTENERS, 200),
     "who takes no presence is closed after": (presence.CLOSED_AFTER_MILLISECONDS, 10_000),
-    "a push is tried for": (delivery.PUSH_SECONDS, 10.0),
+    "a push is tried for": (replay.PAST_SECONDS, 10.0),
     "calls of a reply": (AGENT.max_tool_calls, 8),
     "model requests of a reply": (AGENT.max_model_requests, 4),
     "seconds for a decision": (AGENT.approval_timeout, 24 * 60 * 60),
@@ -140,9 +141,19 @@ def test_a_call_is_shown_no_more_than_a_row_of_it_holds() -> None:
 
 
 def test_a_push_ends_before_the_function_that_makes_it() -> None:
-    budget = delivery.GATHER_SECONDS + delivery.PUSH_SECONDS + delivery.TIDY_SECONDS
-    assert budget < TIMEOUTS["workers_delivery"]
-    assert TIMEOUTS["websocket_session"] > replay.PAST_SECONDS + replay.TAIL_SECONDS + 2
+    for function in ("workers_delivery", "websocket_session"):
+        assert TIMEOUTS[function] > replay.PAST_SECONDS + replay.TAIL_SECONDS + 2
+    assert TIMEOUTS["workers_delivery"] > push.PUSH_SECONDS + 10
+
+
+def test_a_batch_of_the_stream_ends_within_a_second() -> None:
+    assert delivery.BATCH_SECONDS <= 1
+    assert composition.PATIENCE_SECONDS < delivery.BATCH_SECONDS
+
+
+def test_nothing_leaves_to_a_list_or_of_a_text_that_is_older_than_a_second() -> None:
+    assert broadcaster.REVALIDATE_SECONDS < broadcaster.TRUSTED_SECONDS
+    assert push.LIST_SECONDS + broadcaster.TRUSTED_SECONDS <= 1
 
 
 def test_a_replay_is_taken_for_dead_only_once_its_function_is() -> None:

@@ -23,6 +23,7 @@ from commons.services import base
 from commons.services.tickets import TicketsService
 from commons.websocket.frame_handler import SocketResponse
 from websocket_connect import handler as connect_handler
+from websocket_disconnect import composition as disconnect_composition
 from websocket_disconnect import handler as disconnect_handler
 from websocket_sendmessage import handler as sendmessage_handler
 from websocket_session import handler as session_handler
@@ -164,7 +165,7 @@ def forget_services() -> None:
     """What a warm function keeps."""
     sendmessage_handler.services.cache_clear()
     connect_handler.admission_service.cache_clear()
-    disconnect_handler.forgetting_service.cache_clear()
+    disconnect_composition.forgetting_service.cache_clear()
 
 
 type Open = Callable[[Room], Socket]

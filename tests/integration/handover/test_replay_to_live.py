@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.doubles.delivery_queues import NoQueues
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
@@ -23,7 +24,7 @@ from commons.services.event_log import EventLogService
 from commons.services.messages import MessagesService
 from websocket_session.composition import build_services
 from websocket_session.settings import SessionSettings
-from workers_delivery.services.delivery import DeliveryService
+from workers_delivery.composition import build_services as build_delivery
 
 CONNECTION = "c1"
 ALICE = Caller(user_id="alice", expires_at=2**40)
@@ -94,6 +95,9 @@ class Socket:
     def delete_connection(self, connection_id: str) -> bool:  # noqa: ARG002  # nobody expires
         return True
 
+    def serves(self, connection_ids: Iterable[str]) -> bool:  # noqa: ARG002  # it always does
+        return True
+
     def release(self) -> None:
         for post in self.held:
             self._take(post)
@@ -124,7 +128,9 @@ class House:
         self.messages = MessagesService(self.repository)
         self.log = EventLogService(self.repository)
         self.connections = ConnectionsService(self.repository)
-        self.delivery = DeliveryService(self.repository, broadcaster=self.socket)
+        self.delivery = build_delivery(
+            self.repository, gateway=self.socket, patient=self.socket, queues=NoQueues()
+        ).delivery
         self.subscribing = build_services(
             SETTINGS, repository=self.repository, broadcaster=self.socket
         ).subscribing

@@ -4,6 +4,8 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.delivery_queues import NoQueues
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 
@@ -25,9 +27,8 @@ from workers_agent.services.context import ContextService
 from workers_agent_dispatcher.queue import IQueue
 from workers_agent_dispatcher.schemas import StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
-from workers_delivery.progress import Progress
+from workers_delivery.composition import build_services
 from workers_delivery.records import read_batch
-from workers_delivery.services.audience import AudienceService
 
 if TYPE_CHECKING:
     from commons.schemas import lambda_events
@@ -152,12 +153,14 @@ def test_delivery_fills_holes_with_them(channel: str, repository: InMemoryReposi
     moment = epoch_milliseconds() - 60_000
     ConnectionsService(repository).register("c1", caller, connected_at=moment, channels=[channel])
     first, *_, last = [event_from_item(item) for item in logged(repository, channel)]
-    progress = Progress()
-    progress.note_channel(channel, 1)
+    broadcaster = InMemoryBroadcaster()
+    delivery = build_services(
+        repository, gateway=broadcaster, patient=broadcaster, queues=NoQueues()
+    ).delivery
 
-    audience = AudienceService(repository, progress=progress).gather(channel, {5: last})
+    delivery.deliver({channel: {first.seq: first, last.seq: last}})
 
-    check([event.to_wire() for event in (first, *audience.events)])
+    check([event for frame in broadcaster.frames["c1"] for event in json.loads(frame)["events"]])
 
 
 class Asked(IQueue):

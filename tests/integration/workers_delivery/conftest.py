@@ -15,7 +15,7 @@ from tests.integration.workers_delivery.support import (
 )
 
 from commons.observability import log as logger
-from workers_delivery import handler
+from workers_delivery import composition
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -45,14 +45,18 @@ class ParkingQueue:
 def parking(moto_aws: None, monkeypatch: pytest.MonkeyPatch) -> ParkingQueue:
     url = deploy_queue("WorkersDeliveryFunction", "PARKING_QUEUE_URL")
     monkeypatch.setenv("PARKING_QUEUE_URL", url)
+    for variable in ("ROOMS_QUEUE_URL", "CATCH_UP_QUEUE_URL"):
+        monkeypatch.setenv(variable, deploy_queue("WorkersDeliveryFunction", variable))
     return ParkingQueue(url, boto3.client("sqs"))
 
 
 @pytest.fixture(autouse=True)
-def _cold_function() -> Iterator[None]:
-    handler.batch_service.cache_clear()
+def _cold_function(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # What is slow here is moto.
+    monkeypatch.setattr("workers_delivery.services.delivery.BATCH_SECONDS", 30)
+    composition.batch_service.cache_clear()
     yield
-    handler.batch_service.cache_clear()
+    composition.batch_service.cache_clear()
 
 
 @pytest.fixture

@@ -86,7 +86,11 @@ def deploy_queue(function: str, variable: str) -> str:
         StackName=stack,
         TemplateBody=json.dumps(
             {
-                "Parameters": {"Stage": {"Type": "String"}},
+                "Parameters": {
+                    "Stage": {"Type": "String"},
+                    "KeyArn": {"Type": "String", "Default": ""},
+                },
+                "Conditions": {"HasKey": {"Fn::Not": [{"Fn::Equals": [{"Ref": "KeyArn"}, ""]}]}},
                 "Resources": {name: resources[name] for name in wanted},
             }
         ),

@@ -131,6 +131,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[FakeCallbackApi]:
 
         do_POST = _serve  # noqa: N815 - the name http.server calls
         do_DELETE = _serve  # noqa: N815
+        do_GET = _serve  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Says nothing."""

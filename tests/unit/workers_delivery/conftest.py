@@ -1,7 +1,7 @@
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 from tests.doubles.broadcaster import InMemoryBroadcaster
@@ -9,6 +9,8 @@ from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
 from commons.dal import Item, Table, Update
+from commons.dynamodb.exceptions import StorageUnreachableError
+from commons.schemas.base import BaseSchema
 from commons.schemas.caller import Caller
 from commons.schemas.event import (
     ChannelDeletedData,
@@ -20,7 +22,9 @@ from commons.schemas.event import (
 )
 from commons.services.connections import ConnectionsService
 from commons.services.event_log import Draft, EventLogService
-from workers_delivery.services.delivery import Delivery, DeliveryService
+from workers_delivery.composition import Services, build_services
+from workers_delivery.schemas import CatchUp, Departed, ParkedRange, RoomRange
+from workers_delivery.services.delivery import Delivery
 
 
 def now_ms() -> int:
@@ -29,15 +33,50 @@ def now_ms() -> int:
 
 @dataclass
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Seconds that pass when a test says so, on top of those that do."""
 
-    seconds: float = 1_000.0
+    seconds: float = 0.0
 
     def __call__(self) -> float:
-        return self.seconds
+        return time.monotonic() + self.seconds
+
+    def epoch(self) -> int:
+        return now_ms() + int(self.seconds * 1_000)
 
     def advance(self, seconds: float) -> None:
         self.seconds += seconds
+
+
+@dataclass
+class Queues:
+    """What the worker sent to itself, or parked.
+
+    Attributes:
+        is_down: they take nothing.
+    """
+
+    parked: list[ParkedRange] = field(default_factory=list)
+    ranges: list[RoomRange] = field(default_factory=list)
+    catch_ups: list[CatchUp] = field(default_factory=list)
+    departed: list[Departed] = field(default_factory=list)
+    is_down: bool = False
+
+    def park(self, parked: ParkedRange) -> None:
+        self._take(self.parked, [parked])
+
+    def send_ranges(self, ranges: Sequence[RoomRange]) -> None:
+        self._take(self.ranges, ranges)
+
+    def send_catch_up(self, subscriptions: Sequence[CatchUp]) -> None:
+        self._take(self.catch_ups, subscriptions)
+
+    def send_departed(self, users: Sequence[Departed]) -> None:
+        self._take(self.departed, users)
+
+    def _take[Message](self, queue: list[Message], messages: Sequence[Message]) -> None:
+        if self.is_down:
+            raise StorageUnreachableError
+        queue.extend(messages)
 
 
 @dataclass
@@ -48,7 +87,8 @@ class World:
     broadcaster: InMemoryBroadcaster
     connections: ConnectionsService
     event_log: EventLogService
-    delivery: DeliveryService
+    services: Services
+    queues: Queues
     clock: Clock
 
     def connect(
@@ -69,8 +109,25 @@ class World:
         )
 
     def join(self, channel_id: str, user_id: str) -> None:
-        row: Item = {**keys.member_key(channel_id, user_id), "user_id": user_id, "role": "member"}
+        row: Item = {
+            **keys.member_key(channel_id, user_id),
+            "channel_id": channel_id,
+            "user_id": user_id,
+            "role": "member",
+            "joined_at": "2026-01-01T00:00:00.000Z",
+        }
         self.repository.put(Table.CHANNELS, row)
+        meta: Item = {
+            **keys.channel_key(channel_id),
+            "channel_id": channel_id,
+            "name": "A channel",
+            "created_at": "2026-01-01T00:00:00.000Z",
+            "created_by": "alice",
+            "agent": {"mode": "off", "model_id": "m"},
+            "member_count": 1,
+            "owner_count": 1,
+        }
+        self.repository.put(Table.CHANNELS, meta)
 
     def leave(self, channel_id: str, user_id: str) -> Event:
         event = self.append(channel_id, MemberLeftData(user_id=user_id))
@@ -115,7 +172,27 @@ class World:
         by_channel: dict[str, dict[int, Event]] = {}
         for event in events:
             by_channel.setdefault(event.channel_id, {})[event.seq] = event
-        return self.delivery.deliver(by_channel)
+        return self.services.delivery.deliver(by_channel)
+
+    def run_errands(self, limit: int = 100) -> list[str]:
+        """Serves what was sent to the queues, until they are empty; returns what failed."""
+        failed: list[str] = []
+        for _ in range(limit):
+            queues = self.queues
+            errands = [*queues.ranges, *queues.catch_ups, *queues.departed]
+            queues.ranges, queues.catch_ups, queues.departed = [], [], []
+            if not errands:
+                return failed
+            failed += self.take(*errands)
+        raise AssertionError("there is always something more to do")
+
+    def take(self, *errands: BaseSchema) -> list[str]:
+        return self.services.batches.take_queue(
+            [
+                {"messageId": str(number), "eventSource": "aws:sqs", "body": errand.to_json()}
+                for number, errand in enumerate(errands)
+            ]
+        )
 
     def frames(self, connection_id: str) -> list[dict[str, object]]:
         return [json.loads(frame) for frame in self.broadcaster.frames[connection_id]]
@@ -131,6 +208,10 @@ class World:
     def seqs(self, connection_id: str) -> list[int]:
         return [seq for _, seq in self.received(connection_id)]
 
+    def first_seen(self, connection_id: str) -> list[int]:
+        """As `seqs`, without repeats."""
+        return list(dict.fromkeys(self.seqs(connection_id)))
+
 
 @pytest.fixture
 def broadcaster() -> InMemoryBroadcaster:
@@ -138,15 +219,32 @@ def broadcaster() -> InMemoryBroadcaster:
 
 
 @pytest.fixture
-def world(repository: InMemoryRepository, broadcaster: InMemoryBroadcaster) -> World:
+def queues() -> Queues:
+    return Queues()
+
+
+@pytest.fixture
+def world(
+    repository: InMemoryRepository,
+    broadcaster: InMemoryBroadcaster,
+    queues: Queues,
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
+    monkeypatch.setattr("commons.services.subscriptions_ending.time.sleep", lambda _: None)
     clock = Clock()
     return World(
         repository=repository,
         broadcaster=broadcaster,
         connections=ConnectionsService(repository),
         event_log=EventLogService(repository),
-        delivery=DeliveryService(
-            repository, broadcaster=broadcaster, last_frames_seconds=0, clock=clock
+        services=build_services(
+            repository,
+            gateway=broadcaster,
+            patient=broadcaster,
+            queues=queues,
+            clock=clock,
+            epoch=clock.epoch,
         ),
+        queues=queues,
         clock=clock,
     )

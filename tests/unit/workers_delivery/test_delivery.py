@@ -1,20 +1,17 @@
-import json
-import time
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import Page, Query, Table, Update, Write
+from commons.dal import Page, Query, Table, Update
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.realtime import encoded_frames as frame_builders
-from commons.realtime.broadcaster import Post
-from workers_delivery.schemas import ParkedRange
-from workers_delivery.services.audience import Audience, AudienceService
-from workers_delivery.services.delivery import DeliveryService
+from commons.realtime.broadcaster import Outcome, Post
+from commons.services.removals import MAX_ENTRIES, RemovalsService
+from workers_delivery.schemas import ParkedRange, RoomRange
 
 from .conftest import World
 
@@ -41,15 +38,15 @@ def test_nobody_else_gets_them(world: World) -> None:
     assert world.frames("e") == []
 
 
-def test_events_of_several_channels_reach_a_connection_in_one_frame(world: World) -> None:
+def test_each_channel_has_a_frame_of_its_own(world: World) -> None:
     world.connect("alice", "a", "C", "D")
     world.connect("bob", "b", "D")
     first, second, third = world.say("C"), world.say("D"), world.say("C")
 
     world.deliver(first, second, third)
 
-    assert len(world.frames("a")) == 1
-    assert world.received("a") == [("C", 1), ("C", 2), ("D", 1)]
+    assert len(world.frames("a")) == 2
+    assert sorted(world.received("a")) == [("C", 1), ("C", 2), ("D", 1)]
     assert world.received("b") == [("D", 1)]
 
 
@@ -141,32 +138,6 @@ def test_what_was_replayed_already_is_not_sent_again(world: World) -> None:
     assert world.seqs("a") == [4]
 
 
-def test_what_this_worker_caught_up_is_not_sent_with_every_batch(world: World) -> None:
-    world.connect("alice", "a", "C")
-    for _ in range(3):
-        world.say("C")
-    world.replay_and_go_live("C", "alice", "a", live_after=1, live_for=1)
-
-    world.deliver(world.say("C"))
-    world.deliver(world.say("C"))
-
-    assert world.seqs("a") == [2, 3, 4, 5]
-
-
-def test_a_push_that_failed_is_made_good_while_the_subscription_is_new(world: World) -> None:
-    world.connect("alice", "a", "C")
-    world.say("C")
-    world.replay_and_go_live("C", "alice", "a", live_after=1, live_for=1)
-    world.broadcaster.failing = {"a"}
-    world.deliver(world.say("C"))
-    world.broadcaster.failing = set()
-    world.clock.advance(2)
-
-    world.deliver(world.say("C"))
-
-    assert world.seqs("a") == [2, 3]
-
-
 def test_a_gap_of_more_than_a_thousand_events_is_left_to_the_client(world: World) -> None:
     world.connect("alice", "a", "C")
     events = [world.say("C") for _ in range(1_003)]
@@ -177,19 +148,19 @@ def test_a_gap_of_more_than_a_thousand_events_is_left_to_the_client(world: World
     assert world.seqs("a") == [1_003]
 
 
-def test_a_hole_in_the_stream_that_this_worker_knows_of_is_filled_from_the_log(
-    world: World,
-) -> None:
+def test_a_hole_in_a_batch_is_filled_from_the_log(world: World) -> None:
     world.connect("alice", "a", "C")
     first, _second, third, _fourth, fifth = [world.say("C") for _ in range(5)]
 
     world.deliver(first)
     world.deliver(third, fifth)
 
-    assert world.seqs("a") == [1, 2, 3, 4, 5]
+    assert world.seqs("a") == [1, 3, 4, 5]
 
 
-def test_what_comes_late_comes_as_a_repeat(world: World) -> None:
+def test_what_the_stream_hands_over_late_shows_as_a_gap_and_comes_all_the_same(
+    world: World,
+) -> None:
     world.connect("alice", "a", "C")
     first, second, third = [world.say("C") for _ in range(3)]
 
@@ -197,7 +168,7 @@ def test_what_comes_late_comes_as_a_repeat(world: World) -> None:
     world.deliver(third)
     world.deliver(second)
 
-    assert world.seqs("a") == [1, 2, 3, 2]
+    assert world.seqs("a") == [1, 3, 2]
 
 
 def test_catching_up_shows_redactions_that_happened_since(world: World) -> None:
@@ -234,7 +205,10 @@ def test_a_connection_that_is_gone_within_10_s_of_connecting_is_not_forgotten(
 
     delivery = world.deliver(world.say("C"))
 
-    assert (delivery.stale, delivery.failed, delivery.undelivered) == (0, 0, ())
+    assert (delivery.stale, delivery.failed, delivery.undelivered) == (0, 1, ())
+    world.broadcaster.gone = set()
+    assert world.run_errands() == []
+    assert world.seqs("a") == [1]
     assert [row.connection_id for row in world.connections.subscriptions("C")] == ["a"]
 
 
@@ -264,141 +238,11 @@ def test_a_connection_that_was_renewed_since_its_subscription_was_read_is_not_cl
     assert world.connections.find("a") is not None
 
 
-def test_one_connection_that_fails_is_a_gap_for_it_to_sync_and_nothing_to_park(
-    world: World,
-) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "C")
-    world.broadcaster.failing = {"a"}
-
-    delivery = world.deliver(world.say("C"))
-
-    assert (delivery.delivered, delivery.failed, delivery.undelivered) == (1, 1, ())
-
-
-def tried(world: World, batch: int) -> dict[str, bool]:
-    """Whom a batch tried to reach, and whether that was a probe."""
-    return {post.connection_id: post.is_probe for post in world.broadcaster.calls[batch]}
-
-
-def test_a_connection_that_failed_is_left_in_peace_then_probed_less_and_less(
-    world: World,
-) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "C")
-    world.broadcaster.failing = {"a"}
-    world.deliver(world.say("C"))
-
-    quiet_for: list[float] = []
-    for _ in range(6):
-        started = world.clock.seconds
-        while "a" not in tried(world, -1) or world.clock.seconds == started:
-            world.clock.advance(0.5)
-            assert world.deliver(world.say("C")).failed == 1
-        assert tried(world, -1) == {"a": True, "b": False}
-        quiet_for.append(world.clock.seconds - started)
-
-    assert quiet_for == [2, 4, 8, 16, 30, 30]
-    assert len(world.seqs("b")) == world.event_log.head("C")
-
-
-def test_a_connection_that_recovers_gets_what_it_was_owed_first(world: World) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "C")
-    world.deliver(world.say("C"))
-    world.broadcaster.failing = {"a"}
-    for _ in range(3):
-        world.deliver(world.say("C"))
-    world.broadcaster.failing = set()
-    world.clock.advance(2)
-
-    world.deliver(world.say("C"))
-    world.deliver(world.say("C"))
-
-    assert world.seqs("a") == [1, 2, 3, 4, 5, 6]
-    assert tried(world, -1) == {"a": False, "b": False}
-
-
-def test_a_connection_that_was_away_for_more_than_100_events_syncs(world: World) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "C")
-    world.broadcaster.failing = {"a"}
-    for _ in range(101):
-        world.deliver(world.say("C"))
-    world.broadcaster.failing = set()
-    world.clock.advance(2)
-
-    world.deliver(world.say("C"))
-
-    assert world.seqs("a") == [102]
-
-
-def test_a_channels_only_listener_that_fails_is_no_reason_to_park(world: World) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("alice", "a2", "C")
-    world.broadcaster.failing = {"a", "a2"}
-
-    assert world.deliver(world.say("C")).undelivered == ()
-    assert world.deliver(world.say("C")).undelivered == ()
-
-
-def test_where_others_were_reached_channels_of_failing_connections_are_not_parked(
-    world: World,
-) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "C")
-    world.connect("carol", "c", "D")
-    world.broadcaster.failing = {"a", "b"}
-
-    assert world.deliver(world.say("C"), world.say("D")).undelivered == ()
-    assert world.deliver(world.say("C")).undelivered == ()
-
-
-def test_where_nobody_was_reached_for_10_s_the_channels_are_parked(world: World) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "D")
-    world.deliver(world.say("C"), world.say("D"))
-    world.broadcaster.failing = {"a", "b"}
-    world.clock.advance(10)
-
-    for first in (2, 4):
-        delivery = world.deliver(world.say("C"), world.say("C"), world.say("D"))
-        assert delivery.undelivered == (
-            ParkedRange(channel_id="C", from_seq=first, to_seq=first + 1, reason="push"),
-            ParkedRange(
-                channel_id="D", from_seq=first // 2 + 1, to_seq=first // 2 + 1, reason="push"
-            ),
-        )
-
-
-def test_a_channel_whose_connections_cannot_be_read_is_parked_and_the_others_are_served(
-    world: World, repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "D")
-    query = repository.query
-
-    def busy(asked: Query) -> Page:
-        if asked.partition == "C":
-            raise StorageBusyError
-        return query(asked)
-
-    events = [world.say("C"), world.say("C"), world.say("D")]
-    monkeypatch.setattr(repository, "query", busy)
-
-    delivery = world.deliver(*events)
-
-    assert delivery.undelivered == (
-        ParkedRange(channel_id="C", from_seq=1, to_seq=2, reason="unavailable"),
-    )
-    assert world.received("b") == [("D", 1)]
-
-
 def test_an_event_too_large_for_a_frame_is_parked_and_the_others_are_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.connect("alice", "a", "C")
-    monkeypatch.setattr("workers_delivery.coalescing.MAX_EVENT_BYTES", 1_000)
+    monkeypatch.setattr("workers_delivery.services.push.MAX_EVENT_BYTES", 1_000)
 
     delivery = world.deliver(world.say("C"), world.say("C", "x" * 2_000), world.say("C"))
 
@@ -419,6 +263,7 @@ def test_a_member_who_left_gets_nothing_past_the_leaving_but_the_end_of_the_subs
 
     assert world.seqs("a") == [1, 2, 3]
     assert world.received("b") == [("C", 1), ("C", 2)]
+    world.run_errands()
     assert world.frames("b")[-1] == {
         "type": "unsubscribed",
         "channelId": "C",
@@ -452,159 +297,14 @@ def test_a_member_who_left_and_joined_again_stays_subscribed(world: World) -> No
     assert [row.connection_id for row in world.connections.subscriptions("C")] == ["b"]
 
 
-def test_a_member_who_joins_again_while_frames_are_pushed_stays_subscribed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.connect("bob", "b", "C")
-    left = world.leave("C", "bob")
-    send = world.broadcaster.send
-
-    def send_while_joining(*args: object, **kwargs: object) -> object:
-        world.join("C", "bob")
-        return send(*args, **kwargs)  # type: ignore[arg-type]  # as it was called
-
-    monkeypatch.setattr(world.broadcaster, "send", send_while_joining)
-
-    world.deliver(left)
-
-    assert [row.connection_id for row in world.connections.subscriptions("C")] == ["b"]
-
-
-def test_unsubscribed_waits_for_what_others_were_sending_when_the_subscription_ended(
-    world: World, repository: InMemoryRepository, broadcaster: InMemoryBroadcaster
-) -> None:
-    world.connect("bob", "b", "C")
-    delivery = DeliveryService(repository, broadcaster=broadcaster, last_frames_seconds=0.2)
-    left = world.leave("C", "bob")
-    started = time.monotonic()
-
-    delivery.deliver({"C": {left.seq: left}})
-
-    assert world.frames("b")[-1]["type"] == "unsubscribed"
-    assert time.monotonic() - started >= 0.2
-
-
-def test_who_subscribed_again_meanwhile_is_not_told_that_it_ended(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.connect("bob", "b", "C")
-    left = world.leave("C", "bob")
-
-    def come_back(_seconds: float) -> None:
-        world.join("C", "bob")
-        world.connections.subscribe(world.connections.require("b"), "C")
-
-    monkeypatch.setattr("workers_delivery.services.delivery.time.sleep", come_back)
-
-    world.deliver(left)
-
-    assert [frame["type"] for frame in world.frames("b")] == ["events"]
-
-
-def test_of_the_api_and_delivery_only_the_one_that_ended_a_subscription_says_so(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.connect("bob", "b", "C")
-    left = world.leave("C", "bob")
-    by_the_api: list[str] = []
-    transact = world.repository.transact
-
-    def overtaken(writes: Sequence[Write]) -> None:
-        monkeypatch.setattr(world.repository, "transact", transact)
-        by_the_api.extend(world.connections.remove_user("C", "bob"))
-        transact(writes)
-
-    monkeypatch.setattr(world.repository, "transact", overtaken)
-
-    world.deliver(left)
-
-    assert by_the_api == ["b"]
-    assert [frame["type"] for frame in world.frames("b")] == ["events"]
-
-
-def test_who_was_removed_while_another_channel_was_read_gets_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "C")
-    left = world.leave("C", "bob")
-    gather = AudienceService.gather
-
-    def gather_slowly(*args: Any) -> Audience:
-        audience = gather(*args)
-        world.connections.remove_user("C", "bob")
-        time.sleep(0.5)
-        return audience
-
-    monkeypatch.setattr(AudienceService, "gather", gather_slowly)
-
-    world.deliver(left)
-
-    assert world.frames("b") == []
-    assert world.seqs("a") == [1]
-
-
-def test_the_end_of_a_deleted_channels_subscriptions_is_left_to_the_api(world: World) -> None:
-    world.connect("alice", "a", "C")
-
-    world.deliver(world.say("C"), world.delete_channel("C"))
-
-    assert [frame["type"] for frame in world.frames("a")] == ["events"]
-    assert len(world.connections.subscriptions("C")) == 1
-
-
-def test_what_the_api_left_of_a_deleted_channel_is_ended_once_10_s_later(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.connect("alice", "a", "C")
-    world.connect("bob", "b", "D")
-    world.deliver(world.delete_channel("C"))
-    monkeypatch.setattr("workers_delivery.deletions.API_SECONDS", 0)
-
-    world.deliver(world.say("D"))
-    world.deliver(world.say("D"))
-
-    assert world.frames("a")[1:] == [
-        {"type": "unsubscribed", "channelId": "C", "reason": "deleted"}
-    ]
-    assert world.connections.subscriptions("C") == []
-
-
-def test_who_is_removed_while_a_push_waits_gets_no_more_of_the_channel(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.connect("alice", "a", "C", "D")
-    world.connect("bob", "b", "C")
-    world.broadcaster.failing = {"a", "b"}
-    revised: dict[str, Post] = {}
-    send = world.broadcaster.send
-
-    def send_with_removal(*args: object, **kwargs: object) -> object:
-        revalidate = kwargs["revalidate"]
-        world.leave("C", "alice")
-        world.connections.remove_user("C", "alice")
-        revised.update(revalidate(frozenset({"a", "b"})))  # type: ignore[operator]  # a callable
-        return send(*args, **kwargs)  # type: ignore[arg-type]  # as it was called
-
-    monkeypatch.setattr(world.broadcaster, "send", send_with_removal)
-
-    world.deliver(world.say("C"), world.say("D"))
-
-    assert set(revised) == {"a", "b"}
-    (frame,) = revised["a"].frames
-    assert [event["channelId"] for event in json.loads(frame)["events"]] == ["D"]
-
-
 def test_a_parked_range_is_read_from_the_log_and_delivered(world: World) -> None:
     world.connect("alice", "a", "C")
     for _ in range(250):
         world.say("C")
 
-    delivery = world.delivery.redeliver(
-        ParkedRange(channel_id="C", from_seq=3, to_seq=240, reason="unavailable")
-    )
+    parked = ParkedRange(channel_id="C", from_seq=3, to_seq=240, reason="unavailable")
 
-    assert delivery.delivered == 1
+    assert world.take(parked) == []
     assert world.seqs("a") == list(range(3, 241))
 
 
@@ -622,7 +322,7 @@ def test_a_channel_nobody_listens_to_costs_no_post(world: World) -> None:
     delivery = world.deliver(world.say("C"))
 
     assert (delivery.delivered, delivery.undelivered) == (0, ())
-    assert world.broadcaster.calls == [[]]
+    assert world.broadcaster.calls == []
 
 
 def test_frames_never_pass_the_gateways_limit(world: World) -> None:
@@ -634,3 +334,279 @@ def test_frames_never_pass_the_gateways_limit(world: World) -> None:
         len(frame) <= frame_builders.MAX_FRAME_BYTES for frame in world.broadcaster.frames["a"]
     )
     assert world.seqs("a") == [1, 2, 3, 4, 5]
+
+
+def test_what_the_stream_hands_over_late_is_read_from_the_log_again(world: World) -> None:
+    world.connect("alice", "a", "C")
+    secret = world.say("C", "secret")
+    item = world.repository.get(Table.CHAT_EVENTS, keys.event_key("C", 1))
+    world.repository.put(Table.CHAT_EVENTS, {**item, "data": {"text": "", "redacted": True}})
+    world.clock.advance(1)
+
+    world.deliver(secret)
+
+    assert world.seqs("a") == [1]
+    assert b"secret" not in b"".join(world.broadcaster.frames["a"])
+
+
+def test_nothing_is_sent_after_a_credentials_end(world: World) -> None:
+    world.connect("alice", "a", "C", expires_in=5)
+    event = world.say("C")
+    world.clock.advance(6)
+
+    world.deliver(event)
+
+    assert world.frames("a") == []
+
+
+class Slow:
+    """Queries of one channel's subscriptions that take a while, or are refused."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, channel_id: str) -> None:
+        self.release = threading.Event()
+        self.fails = False
+        query = world.repository.query
+
+        def slow(asked: Query) -> Page:
+            if (asked.table, asked.partition) == (Table.CONNECTIONS, channel_id):
+                if self.fails:
+                    raise StorageBusyError
+                self.release.wait(10)
+            return query(asked)
+
+        monkeypatch.setattr(world.repository, "query", slow)
+
+
+def test_a_channel_that_is_read_slowly_delays_no_other_and_comes_apart_from_the_stream(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers_delivery.services.delivery.BATCH_SECONDS", 0.1)
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "D")
+    events = [world.say("C"), world.say("D"), world.say("C")]
+    slow = Slow(world, monkeypatch, "C")
+    arrived: list[bool] = []
+    send = world.broadcaster.send
+
+    def noting(*args: Any, **kwargs: Any) -> Outcome:
+        arrived.append(slow.release.is_set())
+        return send(*args, **kwargs)
+
+    monkeypatch.setattr(world.broadcaster, "send", noting)
+
+    delivery = world.deliver(*events)
+
+    assert world.received("b") == [("D", 1)]
+    assert arrived == [False]
+    assert (delivery.set_aside, delivery.undelivered) == (1, ())
+    assert world.queues.ranges == [RoomRange(channel_id="C", from_seq=1, to_seq=2)]
+    slow.release.set()
+    assert world.run_errands() == []
+    assert world.received("a") == [("C", 1), ("C", 2)]
+
+
+def test_a_push_that_was_abandoned_sends_nothing_when_its_read_comes_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers_delivery.services.delivery.BATCH_SECONDS", 0.1)
+    world.connect("alice", "a", "C")
+    slow = Slow(world, monkeypatch, "C")
+
+    world.deliver(world.say("C"))
+    slow.release.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("channel"):
+            thread.join(5)
+
+    assert world.frames("a") == []
+
+
+def test_a_channel_whose_connections_cannot_be_read_comes_again_and_the_others_are_served(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "D")
+    events = [world.say("C"), world.say("C"), world.say("D")]
+    Slow(world, monkeypatch, "C").fails = True
+
+    delivery = world.deliver(*events)
+
+    assert delivery.undelivered == (
+        ParkedRange(channel_id="C", from_seq=1, to_seq=2, reason="unavailable"),
+    )
+    assert world.received("b") == [("D", 1)]
+
+
+def test_what_storage_did_not_do_for_10_s_holds_the_stream_no_longer_and_comes_by_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    event = world.say("C")
+    slow = Slow(world, monkeypatch, "C")
+    slow.fails = True
+    world.clock.advance(11)
+
+    assert world.deliver(event).undelivered == ()
+
+    (asked,) = world.queues.ranges
+    assert world.take(asked) == ["0"]
+    slow.fails = False
+    slow.release.set()
+    assert world.take(asked) == []
+    assert (world.seqs("a"), world.queues.parked) == ([1], [])
+
+
+def test_where_not_even_the_queue_takes_it_the_stream_hands_it_over_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    event = world.say("C")
+    Slow(world, monkeypatch, "C").fails = True
+    world.clock.advance(11)
+    world.queues.is_down = True
+
+    assert [each.reason for each in world.deliver(event).undelivered] == ["unavailable"]
+
+
+def test_an_error_of_ours_is_parked_and_raises_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    event = world.say("C")
+
+    def break_down(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(world.broadcaster, "send", break_down)
+
+    assert world.deliver(event).undelivered == (
+        ParkedRange(channel_id="C", from_seq=1, to_seq=1, reason="internal"),
+    )
+
+
+def look_again(world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> Any:
+    """Lets something happen while a push waits; returns what is still sent to whom then."""
+    revised: dict[str, Post] = {}
+    send = world.broadcaster.send
+
+    def send_with(posts: Iterable[Post], **kwargs: Any) -> Outcome:
+        sent = list(posts)
+        meanwhile()
+        revised.update(kwargs["revalidate"](frozenset(post.connection_id for post in sent)))
+        return send(sent, **kwargs)
+
+    monkeypatch.setattr(world.broadcaster, "send", send_with)
+    return revised
+
+
+def test_who_is_removed_while_a_push_waits_gets_no_more_and_the_room_is_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    event = world.say("C")
+
+    def remove() -> None:
+        world.repository.delete(Table.CHANNELS, keys.member_key("C", "alice"))
+        world.connections.remove_user("C", "alice")
+        monkeypatch.setattr(world.repository, "query", None)
+
+    revised = look_again(world, monkeypatch, remove)
+    world.deliver(event)
+
+    assert set(revised) == {"b"}
+
+
+def test_who_is_back_before_a_push_is_through_is_still_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    event = world.say("C")
+
+    def swap() -> None:
+        world.repository.delete(Table.CHANNELS, keys.member_key("C", "alice"))
+        world.connections.remove_user("C", "alice")
+        world.join("C", "alice")
+        world.connections.subscribe(world.connections.require("a"), "C")
+
+    swap()
+    revised = look_again(world, monkeypatch, lambda: None)
+    world.deliver(event)
+
+    assert set(revised) == {"a"}
+
+
+def test_where_the_removals_no_longer_say_it_the_room_is_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    event = world.say("C")
+    (row,) = world.connections.of_user("C", "alice")
+
+    def remove() -> None:
+        world.connections.end([row])
+        for number in range(MAX_ENTRIES + 1):
+            another = row.model_copy(update={"subscription_id": f"s{number}"})
+            RemovalsService(world.repository).note("C", [another])
+
+    revised = look_again(world, monkeypatch, remove)
+    world.deliver(event)
+
+    assert set(revised) == {"b"}
+
+
+def test_text_that_is_deleted_while_a_push_waits_is_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    event = world.say("C", "secret")
+
+    def delete() -> None:
+        item = world.repository.get(Table.CHAT_EVENTS, keys.event_key("C", 1))
+        world.repository.put(Table.CHAT_EVENTS, {**item, "data": {"text": "", "redacted": True}})
+        world.clock.advance(0.6)
+
+    revised = look_again(world, monkeypatch, delete)
+    world.deliver(event)
+
+    assert b"secret" not in b"".join(revised["a"].frames)
+
+
+def test_where_storage_does_not_say_who_was_removed_nothing_more_is_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    event = world.say("C")
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise StorageBusyError
+
+    look_again(world, monkeypatch, lambda: monkeypatch.setattr(world.repository, "find", fail))
+
+    assert [each.reason for each in world.deliver(event).undelivered] == ["unavailable"]
+    assert world.frames("a") == []
+
+
+def test_a_list_that_took_long_to_read_is_held_to_who_was_removed_before_anything_leaves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "C")
+    event = world.say("C")
+    query = world.repository.query
+
+    def slow(asked: Query) -> Page:
+        page = query(asked)
+        if (asked.table, asked.partition, asked.sort) == (Table.CONNECTIONS, "C", None):
+            monkeypatch.setattr(world.repository, "query", query)
+            world.repository.delete(Table.CHANNELS, keys.member_key("C", "bob"))
+            world.connections.remove_user("C", "bob")
+            world.clock.advance(0.3)
+        return page
+
+    monkeypatch.setattr(world.repository, "query", slow)
+
+    world.deliver(event)
+
+    assert (world.seqs("a"), world.frames("b")) == ([1], [])

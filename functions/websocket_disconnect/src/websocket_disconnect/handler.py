@@ -1,22 +1,13 @@
 """Forgets a WebSocket connection that was closed."""
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
-from commons.services import base
-from commons.services.connections import ConnectionsService
 from commons.websocket.frame_handler import SocketEvent, SocketResponse, is_message, refuse_message
-from websocket_disconnect.services.forgetting import ForgettingService
+from websocket_disconnect.composition import forgetting_service
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-
-@cache
-def forgetting_service() -> ForgettingService:
-    storage = base.default_repository()
-    return ForgettingService(storage, connections=ConnectionsService(storage))
 
 
 @metrics.log_metrics

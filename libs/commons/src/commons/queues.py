@@ -27,13 +27,16 @@ class QueueMessage:
     """What is to be sent.
 
     Attributes:
-        group: SQS's fair queues hand out first the groups that have little in work.
+        group: SQS's fair queues hand out first the groups that have little in work; a FIFO queue
+            keeps order within it.
+        deduplication: a FIFO queue takes what has the same one once.
         delay_seconds: nobody sees it before; 900 at most.
     """
 
     body: str
     group: str | None = None
     delay_seconds: int = 0
+    deduplication: str | None = None
 
 
 class SqsQueue:
@@ -116,6 +119,8 @@ def _entry(position: int, message: QueueMessage) -> "SendMessageBatchRequestEntr
     }
     if message.group is not None:
         entry["MessageGroupId"] = message.group
+    if message.deduplication is not None:
+        entry["MessageDeduplicationId"] = message.deduplication
     if message.delay_seconds:
         entry["DelaySeconds"] = message.delay_seconds
     return entry

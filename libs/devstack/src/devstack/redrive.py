@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,7 +45,17 @@ FAILURES = {
 MADE_UP_FOR = ("timer-failures", "tools-failures")
 """Of what is done again and again: the next run has done what a failed one left."""
 
-QUEUES = ("agent-dead-letters", "departures-dead-letters", *MADE_UP_FOR, *PARKING, *FAILURES)
+QUEUES = (
+    "agent-dead-letters",
+    "departures-dead-letters",
+    "catch-up-dead-letters",
+    "rooms-dead-letters",
+    *MADE_UP_FOR,
+    *PARKING,
+    *FAILURES,
+)
+
+FIFO = frozenset({"rooms", "rooms-dead-letters"})
 
 VISIBILITY_SECONDS = 120
 """A message that cannot be put back is seen again after that."""
@@ -121,7 +132,7 @@ class Redriver:
         return lambda _id, body: self._replay(FAILURES[queue], body)
 
     def _url(self, queue: str) -> str:
-        name = f"chat-{self.stage}-{queue}"
+        name = f"chat-{self.stage}-{queue}{".fifo" if queue in FIFO else ""}"
         try:
             return self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
         except ClientError as error:
@@ -140,7 +151,14 @@ class Redriver:
             yield from messages
 
     def _send(self, url: str, body: str) -> bool:
-        self.sqs.send_message(QueueUrl=url, MessageBody=body)
+        if url.endswith(".fifo"):
+            # In no order to what is there: a room's range is as good later.
+            fresh = uuid4().hex
+            self.sqs.send_message(
+                QueueUrl=url, MessageBody=body, MessageGroupId=fresh, MessageDeduplicationId=fresh
+            )
+        else:
+            self.sqs.send_message(QueueUrl=url, MessageBody=body)
         return True
 
     def _deliver_range(self, message_id: str, body: str) -> bool:

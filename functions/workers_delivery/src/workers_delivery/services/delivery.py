@@ -1,58 +1,43 @@
-"""From a batch of events to frames at every connection that listens."""
+"""From events to frames at every connection that listens: each channel by itself (docs/adr/0051)."""
 
-import math
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
+from commons.clock import rfc3339
 from commons.dal import IRepository
+from commons.dynamodb.exceptions import RepositoryError
 from commons.errors import UnavailableError
 from commons.observability import log, metrics
-from commons.realtime import encoded_frames
-from commons.realtime.broadcaster import IBroadcaster, Outcome
-from commons.schemas.event import Event
-from commons.schemas.server_frames import UnsubscribedReason
 from commons.services.base import BaseService
-from commons.services.channel_broadcast import ChannelBroadcastService
-from commons.services.connections import ConnectionsService
-from commons.services.event_log import EventLogService
-from workers_delivery.coalescing import Coalescer
-from workers_delivery.deletions import Deletions
-from workers_delivery.progress import Progress
-from workers_delivery.schemas import ParkedRange, ParkingReason
-from workers_delivery.services.audience import Audience, AudienceService, Listener, is_settling
-from workers_delivery.troubles import Troubles
+from workers_delivery.queues import IDeliveryQueues
+from workers_delivery.schemas import Departed, ParkedRange, ParkingReason, RoomRange
+from workers_delivery.services.push import (
+    ChannelPush,
+    EventsBySeq,
+    PushContext,
+    PushReport,
+    Stretch,
+)
+from workers_delivery.services.slow_connections import SlowConnectionsService
 
-GATHER_SECONDS: Final = 8.0
-"""For the queries of all channels of a batch, which go side by side."""
+BATCH_SECONDS: Final = 1.0
+"""A batch holds its shard of the stream: what takes longer is done apart from it."""
 
-PUSH_SECONDS: Final = 10.0
-"""The retry budget of a push (CONTRACT, *Delivery*)."""
+HANDED_BACK_SECONDS: Final = 10
+"""For so long the stream tries what storage or the API did not do; then it is done apart from it."""
 
-PATIENCE_SECONDS: Final = 2.0
-"""How long a batch goes on where the callback API works and nobody takes anything any more: all
-channels of the shard wait meanwhile."""
-
-OUTAGE_SECONDS: Final = 10.0
-"""Where nobody was reached for so long, it is the callback API that is down."""
-
-TIDY_SECONDS: Final = 8.0
+TIDY_SECONDS: Final = 0.25
 """For forgetting what is gone; what is left over answers 410 again."""
 
-LAST_FRAMES_SECONDS: Final = 1.0
-"""What was being sent as a subscription ended has arrived by then (CONTRACT, section 3)."""
+FIRST_SHARDS: Final = 4
+MOST_SHARDS: Final = 256
+FULL_SHARD: Final = 500
+"""Subscriptions in a shard above which its room grows: a worker posts to them in 0.15 s."""
 
-FRESH_SECONDS: Final = 0.4
-"""Who listens is asked again where it was read longer ago than this when the frames leave: a
-thousand subscriptions are read in less, and asking again costs the same once more."""
-
-_CHANNELS_AT_ONCE: Final = 16
-_PAGE: Final = 100
-
-type EventsBySeq = Mapping[int, Event]
+_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,305 +47,230 @@ class Delivery:
     Attributes:
         delivered: connections that took all of their frames.
         stale: connections that were gone, and are forgotten.
-        failed: connections that took no more within the retry budget, or were not tried again yet.
-        undelivered: what is to be parked.
+        failed: connections that did not take their frames in time.
+        set_aside: ranges that are delivered apart from the stream.
+        undelivered: what is to be parked, or, where it is `unavailable`, to come again.
     """
 
-    delivered: int
-    stale: int
-    failed: int
-    undelivered: tuple[ParkedRange, ...]
+    delivered: int = 0
+    stale: int = 0
+    failed: int = 0
+    set_aside: int = 0
+    undelivered: tuple[ParkedRange, ...] = ()
 
 
 class DeliveryService(BaseService):
     """Delivers events; raises for nothing that a batch may hold or a connection may do.
 
     Args:
-        broadcaster: how frames reach connections.
-        last_frames_seconds: how long `unsubscribed` waits for what others were sending.
-        fresh_seconds: past that, who listens is asked again before the frames leave.
-        clock: seconds that never go back.
+        context: what pushes work with.
+        slow: takes connections that did not take a push in time.
+        queues: take what is done apart from the stream.
     """
 
     def __init__(
         self,
         repository: IRepository | None = None,
         *,
-        broadcaster: IBroadcaster,
-        last_frames_seconds: float = LAST_FRAMES_SECONDS,
-        fresh_seconds: float = FRESH_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
+        context: PushContext,
+        slow: SlowConnectionsService,
+        queues: IDeliveryQueues,
     ) -> None:
         super().__init__(repository)
-        self._clock = clock
-        self._reached_at = -math.inf
-        self._troubles = Troubles(clock)
-        self._last_frames_seconds = last_frames_seconds
-        self._fresh_seconds = fresh_seconds
-        self._broadcaster = broadcaster
-        self._connections = ConnectionsService(self.repository)
-        self._event_log = EventLogService(self.repository)
-        self._progress = Progress()
-        self._deletions = Deletions()
-        self._audiences = AudienceService(
-            self.repository,
-            connections=self._connections,
-            event_log=self._event_log,
-            progress=self._progress,
-            troubles=self._troubles,
-        )
-        self._unsubscribing = ChannelBroadcastService(
-            self.repository, broadcaster=broadcaster, connections=self._connections
-        )
-        self._threads = ThreadPoolExecutor(_CHANNELS_AT_ONCE, thread_name_prefix="channel")
+        self._context = context
+        self._slow = slow
+        self._queues = queues
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tidy")
 
     def deliver(self, events: Mapping[str, EventsBySeq]) -> Delivery:
-        """Delivers the events, by channel and number, to who listens.
-
-        Each connection gets one post, with the events of all its channels.
-        """
-        audiences, undelivered = self._gather(events)
-        coalescer = Coalescer(audiences)
-        listeners = self._listeners(audiences)
-        quiet = frozenset(
-            connection_id
-            for connection_id, some in listeners.items()
-            if any(listener.is_quiet for listener in some)
-        )
-        due = {each: some for each, some in listeners.items() if each not in quiet}
-        probed = frozenset(filter(self._troubles.is_known, due))
-        outcome = self._broadcaster.send(
-            coalescer.posts(due, probed=probed).values(),
-            budget_seconds=PUSH_SECONDS,
-            revalidate=lambda pending: coalescer.posts(
-                self._still_listening(audiences, pending), probed=probed
-            ),
-        )
-        failed = outcome.failed | quiet
-        undelivered += coalescer.oversized.values()
-        self._note_taken(audiences, failed | outcome.gone | outcome.unready)
-        if self._is_outage(listeners, failed, outcome):
-            undelivered += _unreached(audiences, failed)
-        else:
-            self._note_owed(audiences, failed)
-            self._troubles.note_failed(outcome.failed)
-        self._troubles.note_over(due.keys() - outcome.failed)
-        undelivered += self._tidy(audiences, outcome)
-        metrics.add_metric(name="Delivered", unit="Count", value=outcome.delivered)
-        if outcome.gone:
-            metrics.add_metric(name="StaleConnection", unit="Count", value=len(outcome.gone))
-        if failed:
-            metrics.add_metric(name="DeliveryFailed", unit="Count", value=len(failed))
-        return Delivery(
-            delivered=outcome.delivered,
-            stale=len(outcome.gone),
-            failed=len(failed),
-            undelivered=tuple(undelivered),
-        )
-
-    def redeliver(self, parked: ParkedRange) -> Delivery:
-        """Delivers a range of the log that was parked.
-
-        Raises:
-            RepositoryError: storage did not answer.
-        """
-        events: dict[int, Event] = {}
-        after = parked.from_seq - 1
-        while after < parked.to_seq:
-            page = self._event_log.read(
-                parked.channel_id, after=after, limit=min(_PAGE, parked.to_seq - after)
-            )
-            if not page.items:
-                break
-            events |= {event.seq: event for event in page.items}
-            after = page.items[-1].seq
-        return self.deliver({parked.channel_id: events} if events else {})
-
-    def _gather(
-        self, events: Mapping[str, EventsBySeq]
-    ) -> tuple[list[Audience], list[ParkedRange]]:
-        """The channels' audiences, read side by side; a channel that fails fails alone."""
-        gathering = {
-            channel_id: self._threads.submit(self._audiences.gather, channel_id, some)
+        """Delivers events, by channel and number, channels side by side, within a second."""
+        stretches = [
+            Stretch(channel_id=channel_id, first=min(some), last=max(some), known=some)
             for channel_id, some in events.items()
             if some
-        }
-        wait(gathering.values(), timeout=GATHER_SECONDS)
-        audiences: list[Audience] = []
-        undelivered: list[ParkedRange] = []
-        for channel_id, future in gathering.items():
-            reason = _failure(future)
-            if reason is None:
-                audiences.append(future.result())
+        ]
+        return self._push(stretches, seconds=BATCH_SECONDS)
+
+    def deliver_range(self, asked: RoomRange) -> Delivery:
+        """Delivers a range that was set aside, however long that takes."""
+        stretch = Stretch(
+            channel_id=asked.channel_id,
+            first=asked.from_seq,
+            last=asked.to_seq,
+            shard=asked.shard,
+            shards=asked.shards,
+        )
+        return self._push([stretch], seconds=None)
+
+    def _push(self, stretches: Sequence[Stretch], *, seconds: float | None) -> Delivery:
+        pushes = [ChannelPush(self._context, stretch) for stretch in stretches]
+        # Threads of their own: none of an abandoned push is in the way of the next batch.
+        threads = ThreadPoolExecutor(max(len(pushes), 1), thread_name_prefix="channel")
+        running = [(push, threads.submit(push.run)) for push in pushes]
+        wait([future for _, future in running], timeout=seconds)
+        threads.shutdown(wait=False)
+        outcome = _Outcome()
+        for push, future in running:
+            if future.done():
+                outcome.take(push.stretch, future)
             else:
-                seqs = events[channel_id].keys()
-                undelivered.append(_range(channel_id, seqs, reason))
-        return audiences, undelivered
+                push.abandon()
+                outcome.late.append(push.stretch)
+        return self._settle(outcome)
 
-    def _listeners(self, audiences: Sequence[Audience]) -> dict[str, list[Listener]]:
-        """Who is due what, by connection, as of the moment that the frames leave.
+    def _settle(self, outcome: "_Outcome") -> Delivery:
+        is_outage = self._is_outage(outcome.reports)
+        for report in outcome.reports:
+            if report.is_cut_short or (is_outage and report.slow):
+                outcome.unserved.append(report.stretch)
+        slow = [] if is_outage else [each for report in outcome.reports for each in report.slow]
+        adrift = [(row, row.live_after or 0) for each in outcome.reports for row in each.adrift]
+        self._slow.put_back([*slow, *adrift])
+        back = [self._set_aside(stretch) for stretch in outcome.late]
+        back += [self._spread(report) for report in outcome.reports if report.rooms_shards]
+        back += [self._again(stretch) for stretch in outcome.unserved]
+        self._tidy(outcome.reports)
+        gone = sum(len(report.gone) for report in outcome.reports)
+        delivered = sum(report.delivered for report in outcome.reports)
+        metrics.add_metric(name="Delivered", unit="Count", value=delivered)
+        if gone:
+            metrics.add_metric(name="StaleConnection", unit="Count", value=gone)
+        if slow:
+            metrics.add_metric(name="DeliveryFailed", unit="Count", value=len(slow))
+        handed_back = [stretch for stretch in back if stretch is not None]
+        return Delivery(
+            delivered=delivered,
+            stale=gone,
+            failed=sum(len(report.slow) for report in outcome.reports),
+            set_aside=len(back) - len(handed_back),
+            undelivered=(
+                *outcome.failed,
+                *(each for report in outcome.reports for each in report.oversized),
+                *(_range(stretch, "unavailable") for stretch in handed_back),
+            ),
+        )
 
-        A channel that took long to read holds back the batch: the others are asked again.
+    def _is_outage(self, reports: Iterable[PushReport]) -> bool:
+        """Whether it is the API that takes nothing, and not this or that connection.
+
+        It is where most of what was posted failed, whoever it was for, and the API does not even
+        answer what it is asked about those connections.
         """
-        freshly = time.monotonic() - self._fresh_seconds
-        stale = [audience for audience in audiences if audience.read_at < freshly]
-        fresh = [audience for audience in audiences if audience.read_at >= freshly]
-        listeners: dict[str, list[Listener]] = defaultdict(list)
-        for audience in fresh:
-            for connection_id, listener in audience.listeners.items():
-                listeners[connection_id].append(listener)
-        for connection_id, some in self._still_listening(stale).items():
-            listeners[connection_id] += some
-        return listeners
+        slow = [row for report in reports for row, _ in report.slow]
+        served = sum(report.delivered + len(report.gone) for report in reports)
+        is_of_one_user = len({row.user_id for row in slow}) <= 1
+        if is_of_one_user or len(slow) <= served:
+            return False
+        return not self._context.gateway.serves(row.connection_id for row in slow)
 
-    def _still_listening(
-        self, audiences: Sequence[Audience], among: frozenset[str] | None = None
-    ) -> dict[str, list[Listener]]:
-        """Listeners who are still subscribed: nothing of a channel they were taken off is due.
+    def _again(self, stretch: Stretch) -> Stretch | None:
+        """What was not served: handed back while it is young, else done apart from the stream."""
+        moment = self._context.epoch() / 1_000 - HANDED_BACK_SECONDS
+        oldest = min((event.created_at for event in stretch.known.values()), default=None)
+        if oldest is None or oldest > rfc3339(datetime.fromtimestamp(moment, UTC)):
+            return stretch
+        return self._set_aside(stretch)
 
-        Where storage does not answer, who was one before.
-        """
-        asked = [
-            audience
-            for audience in audiences
-            if (among is None or among & audience.listeners.keys()) and audience.listeners
-        ]
-        listeners: dict[str, list[Listener]] = defaultdict(list)
-        for audience, there in zip(asked, self._threads.map(self._subscribed, asked), strict=True):
-            for connection_id in there if among is None else there & among:
-                listeners[connection_id].append(audience.listeners[connection_id])
-        return listeners
+    def _set_aside(self, stretch: Stretch) -> Stretch | None:
+        """Lets the queue bring it; returns what the queue did not take."""
+        return self._send(stretch, [_room_range(stretch, stretch.shard, stretch.shards)])
 
-    def _subscribed(self, audience: Audience) -> frozenset[str]:
+    def _spread(self, report: PushReport) -> Stretch | None:
+        """Lets the queue bring each shard of a full room what it is due."""
+        stretch, shards = report.stretch, report.rooms_shards
         try:
-            return self._audiences.still_listening(audience)
+            if shards == 1:
+                shards = self._grow(stretch.channel_id, shards)
         except UnavailableError:
-            log.warning("subscriptions unread", channel_id=audience.channel_id)
-            return frozenset(audience.listeners)
+            return stretch
+        ranges = [_room_range(stretch, shard, shards) for shard in range(shards)]
+        return self._send(stretch, ranges)
 
-    def _note_taken(self, audiences: Sequence[Audience], missed: frozenset[str]) -> None:
-        for audience in audiences:
-            last = audience.events[-1].seq
-            self._progress.note_channel(audience.channel_id, last)
-            for connection_id, listener in audience.listeners.items():
-                if connection_id not in missed:
-                    self._progress.note_taken(listener.subscription)
-                    if is_settling(listener.subscription):
-                        self._progress.note_subscription(listener.subscription, last)
-
-    def _note_owed(self, audiences: Sequence[Audience], failed: frozenset[str]) -> None:
-        for audience in audiences:
-            for connection_id in failed & audience.listeners.keys():
-                listener = audience.listeners[connection_id]
-                self._progress.note_owed(listener.subscription, listener.after)
-
-    def _is_outage(
-        self,
-        listeners: Mapping[str, Sequence[Listener]],
-        failed: frozenset[str],
-        outcome: Outcome,
-    ) -> bool:
-        """Whether it is the callback API that takes nothing, and not this or that connection.
-
-        It is where nobody was reached for a while, though more than one user was to be.
-        """
-        moment = self._clock()
-        if outcome.delivered or outcome.gone:
-            self._reached_at = moment
-        users = {
-            listener.subscription.user_id
-            for connection_id in failed
-            for listener in listeners[connection_id]
-        }
-        return len(users) > 1 and moment - self._reached_at >= OUTAGE_SECONDS
-
-    def _tidy(self, audiences: Sequence[Audience], outcome: Outcome) -> list[ParkedRange]:
-        """Forgets connections that are gone, closes expired ones, ends what is over."""
-        expired = {each for audience in audiences for each in audience.expired}
-        chores = [
-            *(self._threads.submit(self._connections.forget, each) for each in outcome.gone),
-            *(self._threads.submit(self._close, each) for each in expired - outcome.gone),
-        ]
-        by_channel = {audience.channel_id: audience for audience in audiences}
-        ending = {
-            channel_id: self._threads.submit(self._end_departed, audience)
-            for channel_id, audience in by_channel.items()
-            if audience.departed
-        }
-        self._deletions.note(audiences)
-        chores += [self._threads.submit(self._end_channel, each) for each in self._deletions.due()]
-        wait([*chores, *ending.values()], timeout=TIDY_SECONDS)
-        for chore in chores:
-            # What fails here is met again: a dead connection at its next 410, an expired one too,
-            # a deleted channel with the next batch.
-            _failure(chore)
-        return [
-            _range(channel_id, [event.seq for event in by_channel[channel_id].events], reason)
-            for channel_id, future in ending.items()
-            if (reason := _failure(future)) is not None
-        ]
-
-    def _close(self, connection_id: str) -> None:
-        """Unless it was renewed after its subscription was read."""
-        if self._connections.find(connection_id) is not None:
-            return
-        self._broadcaster.delete_connection(connection_id)
-        self._connections.forget(connection_id)
-
-    def _end_departed(self, audience: Audience) -> None:
-        """What the API does on removal, where it could not: who is removed hears nothing more."""
-        removed = [
-            connection_id
-            for user_id in audience.departed
-            for connection_id in self._connections.remove_user(audience.channel_id, user_id)
-        ]
-        if removed:
-            time.sleep(self._last_frames_seconds)
-            self._say_unsubscribed(audience.channel_id, removed, "removed")
-
-    def _end_channel(self, channel_id: str) -> None:
-        removed = self._connections.remove_channel(channel_id)
-        if removed:
-            self._say_unsubscribed(channel_id, removed, "deleted")
-        self._deletions.done(channel_id)
-
-    def _say_unsubscribed(
-        self, channel_id: str, connection_ids: Iterable[str], reason: UnsubscribedReason
-    ) -> None:
-        """To those who have not subscribed again meanwhile."""
-        ended = frozenset(connection_ids)
-
-        def still_away() -> frozenset[str]:
-            rows = self._connections.subscriptions(channel_id, include_replaying=True)
-            return ended - {row.connection_id for row in rows}
-
-        frame = encoded_frames.unsubscribed(channel_id, reason)
-        self._unsubscribing.send_to_connections(still_away, frame)
-
-
-def _unreached(audiences: Iterable[Audience], failed: frozenset[str]) -> list[ParkedRange]:
-    """Channels none of whose connections could be reached."""
-    return [
-        _range(audience.channel_id, [event.seq for event in audience.events], "push")
-        for audience in audiences
-        if audience.listeners and audience.listeners.keys() <= failed
-    ]
-
-
-def _failure[T](future: Future[T]) -> ParkingReason | None:
-    """Why a future has no result. Of what it raised only the kind is logged: it may quote text."""
-    if not future.done() or future.cancelled():
-        future.cancel()
-        return "unavailable"
-    error = future.exception()
-    if error is None:
+    def _send(self, stretch: Stretch, ranges: Sequence[RoomRange]) -> Stretch | None:
+        try:
+            self._queues.send_ranges(ranges)
+        except UnavailableError:
+            return stretch
         return None
-    log.error("part of a batch failed", error=type(error).__name__)
-    return "unavailable" if isinstance(error, UnavailableError) else "internal"
+
+    def _grow(self, channel_id: str, shards: int) -> int:
+        return self._context.connections.grow(channel_id, shards=shards, to=shards * FIRST_SHARDS)
+
+    def _tidy(self, reports: Iterable[PushReport]) -> None:
+        """What is not done here is met again at the next event."""
+        chores: list[Future[object]] = []
+        for report in reports:
+            channel_id, stretch = report.stretch.channel_id, report.stretch
+            chores += [
+                self._threads.submit(self._context.connections.forget, each) for each in report.gone
+            ]
+            chores += [
+                self._threads.submit(self._slow.close_expired, each) for each in report.expired
+            ]
+            if report.departed:
+                departed = [Departed(channel_id=channel_id, user_id=u) for u in report.departed]
+                chores.append(self._threads.submit(self._queues.send_departed, departed))
+            if self._is_outgrown(report):
+                chores.append(self._threads.submit(self._grow, channel_id, stretch.shards))
+        wait(chores, timeout=TIDY_SECONDS)
+        for chore in chores:
+            if chore.done() and (error := chore.exception()) is not None:
+                log.warning("not tidied", error=type(error).__name__)
+
+    def _is_outgrown(self, report: PushReport) -> bool:
+        """Only shards that came with the room's last growth tell how many there are by now."""
+        stretch = report.stretch
+        is_of_last_growth = (stretch.shard or 0) >= stretch.shards // FIRST_SHARDS
+        return (
+            stretch.shard is not None
+            and is_of_last_growth
+            and stretch.shards < MOST_SHARDS
+            and report.listening > FULL_SHARD
+        )
 
 
-def _range(channel_id: str, seqs: Iterable[int], reason: ParkingReason) -> ParkedRange:
-    numbers = list(seqs)
+class _Outcome:
+    """What became of a batch's pushes.
+
+    Attributes:
+        late: those that were not through in time.
+        unserved: those that storage or the API did not serve.
+        failed: those that failed by a fault of ours.
+    """
+
+    def __init__(self) -> None:
+        self.reports: list[PushReport] = []
+        self.late: list[Stretch] = []
+        self.unserved: list[Stretch] = []
+        self.failed: list[ParkedRange] = []
+
+    def take(self, stretch: Stretch, push: Future[PushReport]) -> None:
+        error = push.exception()
+        if error is None:
+            self.reports.append(push.result())
+            return
+        # Of what it raised only the kind is logged: it may quote text.
+        log.error("push failed", channel_id=stretch.channel_id, error=type(error).__name__)
+        if isinstance(error, UnavailableError):
+            self.unserved.append(stretch)
+        elif isinstance(error, Exception):
+            reason: ParkingReason = "storage" if isinstance(error, RepositoryError) else "internal"
+            self.failed.append(_range(stretch, reason))
+        else:
+            raise error
+
+
+def _range(stretch: Stretch, reason: ParkingReason) -> ParkedRange:
     return ParkedRange(
-        channel_id=channel_id, from_seq=min(numbers), to_seq=max(numbers), reason=reason
+        channel_id=stretch.channel_id, from_seq=stretch.first, to_seq=stretch.last, reason=reason
+    )
+
+
+def _room_range(stretch: Stretch, shard: int | None, shards: int) -> RoomRange:
+    return RoomRange(
+        channel_id=stretch.channel_id,
+        from_seq=stretch.first,
+        to_seq=stretch.last,
+        shard=shard,
+        shards=shards,
     )

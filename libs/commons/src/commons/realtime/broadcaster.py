@@ -26,14 +26,21 @@ BUDGET_SECONDS: Final = 10.0
 MAX_IN_FLIGHT: Final = 64
 """Posts at once: more threads than this only contend for the interpreter (`poe bench fanout`)."""
 
-REVALIDATE_SECONDS: Final = 0.75
-"""How often what still waits is looked at again: a removed member hears nothing after 1 s."""
+REVALIDATE_SECONDS: Final = 0.5
+"""How often what still waits is looked at again."""
 
-PROBE_SECONDS: Final = 0.5
-"""For the one attempt at a connection that failed before."""
+TRUSTED_SECONDS: Final = 0.75
+"""Past this from the last look on nothing is sent: a removed member hears nothing after 1 s, and
+the list was read a moment before it got here."""
 
-_RECENTLY_SECONDS: Final = 10.0
+ATTEMPT_SECONDS: Final = 0.25
+"""For one answer while other connections wait for a lane: those that hang cost the others little."""
+
+LEAST_PATIENCE_SECONDS: Final = 0.5
+"""For a connection whose turn comes late."""
+
 _HANDSHAKE_GRACE_SECONDS: Final = 0.25
+_HOLD_SECONDS: Final = 0.05
 _BACKOFF_BASE_SECONDS: Final = 0.05
 _BACKOFF_CAP_SECONDS: Final = 2.0
 _MIN_TIMEOUT_SECONDS: Final = 0.05
@@ -45,6 +52,8 @@ _HTTP_RETRYABLE: Final = frozenset({408, 429})
 _HTTP_SERVER_ERROR: Final = 500
 _DELETE_ATTEMPTS: Final = 3
 _DELETE_TIMEOUT_SECONDS: Final = 3.0
+_ASK_TIMEOUT_SECONDS: Final = 1.0
+_ASKED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class Post:
 
     Attributes:
         connected_at: when the connection was opened, in epoch milliseconds; 0: long ago.
-        is_probe: tried once, after all others: it failed before.
+        is_probe: of an older release; means nothing.
     """
 
     connection_id: str
@@ -69,18 +78,24 @@ class Outcome:
     Attributes:
         delivered: connections that took all of their frames.
         gone: connections that do not exist any more, to be forgotten.
-        failed: connections that did not take all of their frames within the budget.
+        failed: connections that did not take all of their frames in time.
         unready: connections that answered 410 within 10 s of connecting, not to be forgotten.
+        untried: those of the failed whose turn never came, or was called off: it is not they who
+            are slow.
     """
 
     delivered: int = 0
     gone: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
     unready: frozenset[str] = frozenset()
+    untried: frozenset[str] = frozenset()
 
 
 type Revalidate = Callable[[frozenset[str]], Mapping[str, Post]]
-"""Given the connections that still wait: what each is still to get. One left out gets nothing."""
+"""Given the connections that still wait: what each is still to get. One left out gets nothing.
+
+What it raises ends the sending, and is raised by `send`.
+"""
 
 
 _NOTHING: Final = Post("", ())
@@ -115,9 +130,8 @@ class Broadcaster:
         callback_url: `https://…/{stage}`, without a slash at the end.
         session: where credentials and the region come from; by default the environment.
         api: instead of the one built from `callback_url` and `session`.
-        patience_seconds: how long a `send` goes on once no connection takes anything any more,
-            while the API works: it served somebody in this `send`, or within 10 s before. None:
-            to the end of the budget.
+        patience_seconds: how long a connection is waited for, from the beginning of a `send` on.
+            None: to the end of the budget.
     """
 
     def __init__(
@@ -129,8 +143,7 @@ class Broadcaster:
         api: CallbackApi | None = None,
         patience_seconds: float | None = None,
     ) -> None:
-        self._patience_seconds = patience_seconds
-        self._served_at = -math.inf
+        self._patience_seconds = math.inf if patience_seconds is None else patience_seconds
         self._api = api or CallbackApi(callback_url, session=session)
         self._max_in_flight = max_in_flight
         self._threads = ThreadPoolExecutor(max_in_flight, thread_name_prefix="post")
@@ -149,16 +162,24 @@ class Broadcaster:
             self._api,
             self._threads,
             merged,
-            deadline=time.monotonic() + budget_seconds,
+            budget_seconds=budget_seconds,
+            patience_seconds=self._patience_seconds,
             max_lanes=self._max_in_flight,
             revalidate=revalidate,
-            patience_seconds=math.inf if self._patience_seconds is None else self._patience_seconds,
-            api_works=time.monotonic() - self._served_at < _RECENTLY_SECONDS,
         )
-        outcome = fan_out.run()
-        if outcome.delivered or outcome.gone:
-            self._served_at = time.monotonic()
-        return outcome
+        return fan_out.run()
+
+    def serves(self, connection_ids: Iterable[str]) -> bool:
+        """Whether the API answers what is asked about these connections (a few of them are)."""
+        asked = list(itertools.islice(connection_ids, _ASKED))
+        return any(self._threads.map(self._is_known, asked))
+
+    def _is_known(self, connection_id: str) -> bool:
+        try:
+            status = self._api.get(connection_id, timeout=_ASK_TIMEOUT_SECONDS)
+        except TransportError:
+            return False
+        return _HTTP_OK <= status < _HTTP_REDIRECT or status == _HTTP_GONE
 
     def delete_connection(self, connection_id: str) -> bool:
         for attempt in range(_DELETE_ATTEMPTS):
@@ -215,7 +236,8 @@ class _Task:
         position: the first frame not taken yet.
         revision: what the caller wants sent instead, seen by the lane before its next frame.
         unready_since: when the connection first answered as if its handshake still ran.
-        is_tried: whether a lane has begun with it.
+        tried_at: when its turn came first.
+        is_held: its turn was called off, because the list is too old to be trusted.
     """
 
     post: Post
@@ -224,7 +246,8 @@ class _Task:
     attempts: int = 0
     revision: Post | None = None
     unready_since: float | None = None
-    is_tried: bool = False
+    tried_at: float | None = None
+    is_held: bool = False
 
 
 @dataclass(slots=True)
@@ -254,18 +277,17 @@ class _FanOut:
         threads: ThreadPoolExecutor,
         posts: Mapping[str, Post],
         *,
-        deadline: float,
+        budget_seconds: float,
+        patience_seconds: float,
         max_lanes: int,
         revalidate: Revalidate | None,
-        patience_seconds: float,
-        api_works: bool,
     ) -> None:
-        self._patience_seconds = patience_seconds
-        self._api_works = api_works
-        self._progress_at = time.monotonic()
+        moment = time.monotonic()
         self._api = api
         self._threads = threads
-        self._deadline = deadline
+        self._deadline = moment + budget_seconds
+        self._patience_ends = moment + patience_seconds
+        self._trusted_until = math.inf if revalidate is None else moment + TRUSTED_SECONDS
         self._max_lanes = max_lanes
         self._revalidate = revalidate
         self._tasks = {connection_id: _Task(post) for connection_id, post in posts.items()}
@@ -278,7 +300,7 @@ class _FanOut:
         self._refusals: set[int] = set()
 
     def run(self) -> Outcome:
-        for task in sorted(self._tasks.values(), key=lambda task: task.post.is_probe):
+        for task in self._tasks.values():
             self._digest(task.post)
             self._ready.put(task)
         self._open_lanes(len(self._tasks))
@@ -295,12 +317,8 @@ class _FanOut:
         next_look = time.monotonic() + REVALIDATE_SECONDS
         while self._lanes or self._waiting:
             next_due = self._waiting[0][0] if self._waiting else self._deadline
-            self._collect_reports(
-                until=min(self._deadline, next_due, next_look, self._patience_ends())
-            )
+            self._collect_reports(until=min(self._deadline, next_due, next_look))
             moment = time.monotonic()
-            if self._is_in_vain(moment):
-                self._deadline = min(self._deadline, moment)
             if moment >= self._deadline:
                 for _, _, task in self._waiting:
                     task.state = _State.FAILED
@@ -308,20 +326,7 @@ class _FanOut:
             elif moment >= next_look:
                 self._look_again()
                 next_look = time.monotonic() + REVALIDATE_SECONDS
-            self._wake(moment)
-
-    def _patience_ends(self) -> float:
-        """Where the API serves nobody, it is waited for as long as the budget lasts."""
-        return self._progress_at + self._patience_seconds if self._api_works else math.inf
-
-    def _is_in_vain(self, moment: float) -> bool:
-        """Everybody had their chance, and those who are left have not taken anything for long."""
-        return moment >= self._patience_ends() and all(
-            task.is_tried for task in self._tasks.values() if task.state is _State.PENDING
-        )
-
-    def _note_progress(self) -> None:
-        self._progress_at = time.monotonic()
+            self._wake(time.monotonic())
 
     def _collect_reports(self, *, until: float) -> None:
         remaining = until - time.monotonic()
@@ -356,6 +361,7 @@ class _FanOut:
     def _look_again(self) -> None:
         if self._revalidate is None:
             return
+        began = time.monotonic()
         pending = {
             connection_id: task
             for connection_id, task in self._tasks.items()
@@ -366,6 +372,7 @@ class _FanOut:
             revision = revisions.get(connection_id, _NOTHING)
             self._digest(revision)
             task.revision = revision
+        self._trusted_until = began + TRUSTED_SECONDS
 
     def _digest(self, post: Post) -> None:
         for frame in post.frames:
@@ -385,25 +392,30 @@ class _FanOut:
 
     def _attempt(self, task: _Task) -> None:
         """Sends the task's frames from its position on, until one is not taken."""
-        if not task.is_tried:
-            self._note_progress()
-            task.is_tried = True
         while True:
             self._revise(task)
             if task.position == len(task.post.frames):
                 task.state = _State.DELIVERED if task.post.frames else _State.DROPPED
                 return
-            remaining = self._deadline - time.monotonic()
+            moment = time.monotonic()
+            if moment > self._trusted_until:
+                task.is_held = True
+                self._reports.put(_Delayed(task, moment + _HOLD_SECONDS))
+                return
+            task.is_held = False
+            remaining = self._ends(task, moment) - moment
             if remaining <= 0:
                 task.state = _State.FAILED
                 return
+            task.tried_at = task.tried_at or moment
             frame = task.post.frames[task.position]
+            timeout = remaining if self._ready.empty() else min(remaining, ATTEMPT_SECONDS)
             try:
                 status = self._api.post(
                     task.post.connection_id,
                     frame,
                     self._digests[frame],
-                    timeout=max(min(remaining, self._patience_with(task)), _MIN_TIMEOUT_SECONDS),
+                    timeout=max(timeout, _MIN_TIMEOUT_SECONDS),
                 )
             except TransportError:
                 self._delay(task)
@@ -412,12 +424,11 @@ class _FanOut:
                 self._settle_refusal(task, status)
                 return
             task.position += 1
-            self._api_works = True
-            self._note_progress()
 
-    def _patience_with(self, task: _Task) -> float:
-        """Seconds to wait for one answer."""
-        return PROBE_SECONDS if task.post.is_probe else self._patience_seconds
+    def _ends(self, task: _Task, moment: float) -> float:
+        """When the task is given up."""
+        least = (task.tried_at or moment) + LEAST_PATIENCE_SECONDS
+        return min(self._deadline, max(self._patience_ends, least))
 
     def _revise(self, task: _Task) -> None:
         revision, task.revision = task.revision, None
@@ -439,22 +450,25 @@ class _FanOut:
     def _settle_gone(self, task: _Task) -> None:
         if epoch_milliseconds() - task.post.connected_at >= HANDSHAKE_SECONDS * 1_000:
             task.state = _State.GONE
-            self._api_works = True
             return
         moment = time.monotonic()
         if task.unready_since is None:
             task.unready_since = moment
-        if moment - task.unready_since >= _HANDSHAKE_GRACE_SECONDS:
+        task.attempts += 1
+        due = moment + _backoff(task.attempts)
+        if due - task.unready_since >= _HANDSHAKE_GRACE_SECONDS:
             task.state = _State.UNREADY
         else:
-            self._delay(task)
+            self._reports.put(_Delayed(task, due))
 
     def _delay(self, task: _Task) -> None:
-        if task.post.is_probe:
-            task.state = _State.FAILED
-            return
         task.attempts += 1
-        self._reports.put(_Delayed(task, time.monotonic() + _backoff(task.attempts)))
+        moment = time.monotonic()
+        due = moment + _backoff(task.attempts)
+        if due >= self._ends(task, moment):
+            task.state = _State.FAILED
+        else:
+            self._reports.put(_Delayed(task, due))
 
     def _outcome(self) -> Outcome:
         by_state: dict[_State, set[str]] = {state: set() for state in _State}
@@ -465,4 +479,9 @@ class _FanOut:
             gone=frozenset(by_state[_State.GONE]),
             failed=frozenset(by_state[_State.FAILED]),
             unready=frozenset(by_state[_State.UNREADY]),
+            untried=frozenset(
+                each
+                for each in by_state[_State.FAILED]
+                if self._tasks[each].tried_at is None or self._tasks[each].is_held
+            ),
         )

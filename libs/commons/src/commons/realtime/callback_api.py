@@ -71,6 +71,14 @@ class CallbackApi:
         """
         return self._request("DELETE", connection_id, b"", _EMPTY_DIGEST, timeout)
 
+    def get(self, connection_id: str, *, timeout: float) -> int:
+        """Asks about a connection and returns the HTTP status (200; 410 where it was closed).
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        return self._request("GET", connection_id, b"", _EMPTY_DIGEST, timeout)
+
     def _request(
         self, method: str, connection_id: str, body: bytes, digest: str, timeout: float
     ) -> int:

@@ -67,7 +67,7 @@ _ATTRIBUTES: Final = (
 _TRIES: Final = 4
 _SHARDS_AT_ONCE: Final = 16
 _SHARDS_MEMORY: Final = 10_000
-_SHARDS_MILLISECONDS: Final = 60_000
+_SHARDS_MILLISECONDS: Final = 10_000
 _IS_FREE: Final = NotExists("channel_id")
 _IS_NOT_DELETED: Final = any_of(NotExists("deleted"), Compare("deleted", "=", False))
 
@@ -176,7 +176,7 @@ class SubscriptionsService(BaseService):
     def shards_for(self, channel_ids: Iterable[str], connection_id: str) -> dict[str, int]:
         """Where subscriptions of the connection that begin now are put.
 
-        How far a room has grown is remembered for a minute: rooms never shrink, and readers look
+        How far a room has grown is remembered for 10 s: rooms never shrink, and readers look
         into every shard there is, so that an older figure is right as well.
         """
         moment = self._clock()
@@ -305,11 +305,26 @@ class SubscriptionsService(BaseService):
 
     def first_of_room(self, channel_id: str, limit: int) -> tuple[list[Subscription], bool]:
         """Up to `limit` subscriptions, by one call, and whether those are all there are."""
+        found, shards = self._first_page(channel_id, limit)
+        return found[:limit], shards == 0
+
+    def small_room(self, channel_id: str, limit: int) -> tuple[list[Subscription], int]:
+        """The room's subscriptions, by one call, where there are no more than `limit` of them.
+
+        Returns:
+            They, and 0; of a room that is fuller none, and over how many shards it is spread.
+        """
+        found, shards = self._first_page(channel_id, limit)
+        return ([], shards) if shards else (found, 0)
+
+    def _first_page(self, channel_id: str, limit: int) -> tuple[list[Subscription], int]:
+        """Subscriptions of the first shard, and 0 where those are all, else the number of shards."""
         page = self.repository.query(_query(channel_id, limit=limit + 1))
         rows = list(map(_row, page.items))
+        shards = next((row.shards for row in rows if isinstance(row, RoomShards)), 1)
         found = _subscriptions(rows)
-        grown = any(isinstance(row, RoomShards) and row.shards > 1 for row in rows)
-        return found[:limit], page.last_key is None and not grown and len(found) <= limit
+        are_all = shards == 1 and len(found) <= limit and page.last_key is None
+        return found, 0 if are_all else shards
 
     def walk(
         self, channel_id: str, *, page: int, past_user: str | None = None
