@@ -48,7 +48,10 @@ def destroy(stack: str, stage: str, *, force: bool, progress: Progress | None = 
         _delete_artifacts(session, each)
     if plan.stack in {"data", ALL}:
         _delete_layers(session, stage)
-    left = [name for each in plans for name in left_of(session, each)]
+    for name in _log_groups(session, plan):
+        # A call that ended after its group was deleted has made it again.
+        session.client("logs").delete_log_group(logGroupName=name)
+    left = dict.fromkeys(name for each in plans for name in left_of(session, each))
     if left:
         raise DevstackError("Left behind: " + ", ".join(left))
     progress.note(f"Nothing is left of {stack} of stage {stage}.")
@@ -63,7 +66,8 @@ def left_of(session: "boto3.session.Session", plan: Plan) -> Iterator[str]:
         session, f"/chat/{plan.stage}/" + ("" if plan.stack == ALL else plan.stack)
     ):
         yield f"parameter {name}"
-    yield from _functions_and_logs(session, plan)
+    yield from (f"function {name}" for name in _functions(session, plan))
+    yield from (f"log group {name}" for name in _log_groups(session, plan))
     if plan.stack in {"data", ALL}:
         for tables in session.client("dynamodb").get_paginator("list_tables").paginate():
             yield from (
@@ -72,20 +76,28 @@ def left_of(session: "boto3.session.Session", plan: Plan) -> Iterator[str]:
         yield from (f"layer version {arn}" for arn in _layer_versions(session, plan.stage))
 
 
-def _functions_and_logs(session: "boto3.session.Session", plan: Plan) -> Iterator[str]:
-    stage = f"chat-{plan.stage}-"
-    prefix = stage if plan.stack == ALL else f"{stage}{plan.stack}_"
+def _functions(session: "boto3.session.Session", plan: Plan) -> Iterator[str]:
+    prefix = _member_prefix(plan)
     for page in session.client("lambda").get_paginator("list_functions").paginate():
-        yield from (
-            f"function {each['FunctionName']}"
-            for each in page["Functions"]
-            if each["FunctionName"].startswith(prefix)
-        )
-    api = "" if plan.stack == ALL else plan.stack
-    logs = session.client("logs").get_paginator("describe_log_groups")
-    for group_prefix in (f"/aws/lambda/{prefix}", f"/aws/vendedlogs/{stage}{api}"):
-        for groups in logs.paginate(logGroupNamePrefix=group_prefix):
-            yield from (f"log group {each['logGroupName']}" for each in groups["logGroups"])
+        names = (each["FunctionName"] for each in page["Functions"])
+        yield from (name for name in names if name.startswith(prefix))
+
+
+def _log_groups(session: "boto3.session.Session", plan: Plan) -> list[str]:
+    api = f"chat-{plan.stage}-" + ("" if plan.stack == ALL else plan.stack)
+    pages = session.client("logs").get_paginator("describe_log_groups")
+    return [
+        group["logGroupName"]
+        for prefix in (f"/aws/lambda/{_member_prefix(plan)}", f"/aws/vendedlogs/{api}")
+        for page in pages.paginate(logGroupNamePrefix=prefix)
+        for group in page["logGroups"]
+    ]
+
+
+def _member_prefix(plan: Plan) -> str:
+    """Of the stack's functions, or of all of the stage."""
+    stage = f"chat-{plan.stage}-"
+    return stage if plan.stack == ALL else f"{stage}{plan.stack}_"
 
 
 def _in_order(plan: Plan) -> list[Plan]:

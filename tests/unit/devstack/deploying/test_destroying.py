@@ -1,0 +1,53 @@
+"""A stage that is taken away leaves nothing, and another stage is not touched."""
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from devstack.deploying import destroying
+from devstack.deploying.destroying import destroy, left_of
+from devstack.deploying.plan import ALL, Plan
+from devstack.errors import DevstackError
+
+MADE_AGAIN = "/aws/lambda/chat-dev-workers_presence"
+OTHERS = {"/aws/lambda/chat-dev-rest_api", "/aws/lambda/chat-prod-workers_presence"}
+
+
+@pytest.fixture
+def account() -> Iterator[boto3.session.Session]:
+    with mock_aws():
+        session = Plan.of("workers", "dev").session()
+        for name in {MADE_AGAIN, *OTHERS}:
+            session.client("logs").create_log_group(logGroupName=name)
+        yield session
+
+
+def log_groups(session: boto3.session.Session) -> set[str]:
+    groups = session.client("logs").describe_log_groups()["logGroups"]
+    return {each["logGroupName"] for each in groups}
+
+
+def test_a_log_group_that_a_late_call_made_again_is_deleted(
+    account: boto3.session.Session,
+) -> None:
+    destroy("workers", "dev", force=False)
+
+    assert log_groups(account) == OTHERS
+
+
+def test_what_is_left_is_said_once(
+    account: boto3.session.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(destroying, "_log_groups", lambda *_: [])
+    account.client("ssm").put_parameter(Name="/chat/dev/rest/url", Value="x", Type="String")
+
+    with pytest.raises(DevstackError) as refused:
+        destroy(ALL, "dev", force=True)
+
+    assert str(refused.value) == "Left behind: parameter /chat/dev/rest/url"
+
+
+def test_a_group_that_stays_is_listed(account: boto3.session.Session) -> None:
+    assert list(left_of(account, Plan.of("workers", "dev"))) == [f"log group {MADE_AGAIN}"]
