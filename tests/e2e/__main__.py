@@ -1,5 +1,7 @@
 """`poe test-e2e [--rare] [PYTEST ARGUMENT …]`: the end-to-end tests against one stack of their own.
 
+A file that is named (`tests/e2e/test_agent.py`) runs alone.
+
 Its functions may do what their roles grant and nothing else, as on AWS.
 
 Most wait more than they compute and run side by side; those marked `alone` measure times, kill
@@ -48,7 +50,9 @@ def _pytest(config: LocalStackConfig, arguments: list[str]) -> int:
         "CHAT_LOCAL_DIR": str(config.local_dir),
         "CHAT_ENFORCE_RIGHTS": "true",
     }
-    tests = [sys.executable, "-m", "pytest", "tests/e2e", "--durations=30", *arguments]
+    is_named = any(argument.startswith("tests/") for argument in arguments)
+    where = [] if is_named else ["tests/e2e"]
+    tests = [sys.executable, "-m", "pytest", *where, "--durations=30", *arguments]
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
 
 

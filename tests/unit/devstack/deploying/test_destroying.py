@@ -1,5 +1,6 @@
 """A stage that is taken away leaves nothing, and another stage is not touched."""
 
+import json
 from collections.abc import Iterator
 
 import boto3
@@ -19,8 +20,13 @@ OTHERS = {"/aws/lambda/chat-dev-rest_api", "/aws/lambda/chat-prod-workers_presen
 def account() -> Iterator[boto3.session.Session]:
     with mock_aws():
         session = Plan.of("workers", "dev").session()
-        for name in {MADE_AGAIN, *OTHERS}:
-            session.client("logs").create_log_group(logGroupName=name)
+        groups = {
+            f"Group{number}": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": name}}
+            for number, name in enumerate(sorted({MADE_AGAIN, *OTHERS}))
+        }
+        session.client("cloudformation").create_stack(
+            StackName="groups", TemplateBody=json.dumps({"Resources": groups})
+        )
         yield session
 
 
@@ -37,11 +43,9 @@ def test_a_log_group_that_a_late_call_made_again_is_deleted(
     assert log_groups(account) == OTHERS
 
 
-def test_what_is_left_is_said_once(
-    account: boto3.session.Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(destroying, "_log_groups", lambda *_: [])
-    account.client("ssm").put_parameter(Name="/chat/dev/rest/url", Value="x", Type="String")
+@pytest.mark.usefixtures("account")
+def test_what_is_left_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(destroying, "left_of", lambda *_: ["parameter /chat/dev/rest/url"])
 
     with pytest.raises(DevstackError) as refused:
         destroy(ALL, "dev", force=True)
