@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf import cloudwatch
+from hypothesis import settings
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no stubs
 from tests.doubles.canary import CANARY
 from tests.doubles.repository import InMemoryRepository
+from tests.support.thoroughness import EXAMPLES
 
 from commons import aws as aws_clients
 from commons.dal import DynamoDBRepository, Table
@@ -52,6 +54,9 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "POWERTOOLS_"))]:
         del os.environ[name]
     os.environ.update(ENVIRONMENT)
+    # A machine that others use too is slow now and then: that is no test's failure.
+    settings.register_profile("suite", deadline=None, max_examples=EXAMPLES)
+    settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)
