@@ -1,5 +1,6 @@
 """Every REST operation on a channel with storage failing at each of its calls in turn."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -140,6 +141,42 @@ def test_whichever_call_fails_is_told_and_mended_by_the_next(case: Case, kind: s
             assert answer.headers["retry-after"], told
         allowed = {expected, 200, LATER.get(case.operation_id, expected)}
         assert again.status in allowed, f"repeated after {told}: {again.text}"
+        world.check()
+        if not has_failed:
+            assert at_call > 1
+            return
+    raise AssertionError("an operation makes more calls than were tried")
+
+
+ELSEWHERE: Mapping[str, tuple[str, str, object, int]] = {
+    "createChannel": ("POST", "/v1/channels", {"name": "New", "members": ["bob"]}, 201),
+    "listChannels": ("GET", "/v1/channels", None, 200),
+    "createTicket": ("POST", "/v1/tickets", None, 201),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected"), ELSEWHERE.values(), ids=ELSEWHERE.keys()
+)
+def test_so_is_what_is_asked_of_no_channel(
+    method: str, path: str, body: object, expected: int, kind: str
+) -> None:
+    with_key = {"Idempotency-Key": "once"}
+    for at_call in range(1, MOST_CALLS):
+        world = World()
+        world.failing.arm(replace(FAILURES[kind], at_call=at_call))
+
+        answer = world.alice.call(method, path, body, headers=with_key)
+        has_failed = world.failing.has_failed
+        world.failing.arm(None)
+        again = world.alice.call(method, path, body, headers=with_key)
+
+        assert answer.status in {expected, 429, 503}, f"call {at_call}: {answer.text}"
+        assert again.status in {expected, 200}, f"repeated after call {at_call}: {again.text}"
+        listed = world.alice.get("/v1/channels").body["items"]
+        assert len(listed) == (2 if path == "/v1/channels" and method == "POST" else 1)
+        assert len(world.bob.get("/v1/channels").body["items"]) == len(listed)
         world.check()
         if not has_failed:
             assert at_call > 1
