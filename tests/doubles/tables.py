@@ -9,6 +9,8 @@ from commons.dal.interface import INDEX_ATTRIBUTES, INDEX_KEYS, TABLE_KEYS, Item
 from commons.dal.validation import KeyValues
 
 _MAX_WAITING: Final = 20
+_LATEST_TTL: Final = 2**32
+"""In 2106: tests have tokens that end in 2038."""
 
 
 class IndexLag:
@@ -74,6 +76,7 @@ class InMemoryTables:
 
     def store(self, table: Table, values: KeyValues, item: Item | None) -> None:
         """Replaces what has that key; None removes it."""
+        check_ttl(item)
         _store(self._items[table], values, item)
         if self._lag is not None and any(of_table is table for of_table, _ in INDEX_KEYS):
             self._lag.add(table, values, item)
@@ -88,6 +91,13 @@ class InMemoryTables:
 
     def all_items(self, table: Table) -> list[Item]:
         return [item for items in self._items[table].values() for item in items.values()]
+
+
+def check_ttl(item: Mapping[str, object] | None) -> None:
+    """DynamoDB deletes nothing whose TTL is not in seconds; milliseconds are far past any lifetime."""
+    ttl = 0 if item is None else item.get("ttl", 0)
+    if not isinstance(ttl, int) or ttl > _LATEST_TTL:
+        raise AssertionError(f"a row says that it lives until {ttl}, in epoch seconds")
 
 
 def _store(

@@ -5,6 +5,7 @@ from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 from tests.integration.rest_api.conftest import Listen
 
+from commons.clock import epoch_seconds
 from commons.dal import Query, Table
 from commons.services.connections import ConnectionsService
 
@@ -96,8 +97,9 @@ def test_an_idempotency_key_is_forgotten_after_a_day(
     alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(alice, {"name": "n"}, "k")
+    tomorrow = epoch_seconds() + 24 * 3_600 + 1
 
-    monkeypatch.setattr("rest_api.services.channels.epoch_seconds", lambda: 2**40)
+    monkeypatch.setattr("rest_api.services.channels.epoch_seconds", lambda: tomorrow)
 
     assert create(alice, {"name": "n"}, "k") == 201
 
