@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf import cloudwatch
+from botocore.client import BaseClient
 from hypothesis import settings
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no stubs
@@ -117,8 +119,19 @@ def repository() -> InMemoryRepository:
 
 
 @pytest.fixture
-def moto_aws() -> Iterator[None]:
-    """AWS as moto plays it, empty; clients must be built after this."""
+def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """AWS as moto plays it, empty; clients must be built after this.
+
+    One call at a time: moto copies its tables in a transaction, and fails where another thread
+    writes meanwhile.
+    """
+    one_call, call = RLock(), BaseClient._make_api_call  # type: ignore[attr-defined]  # not in stubs
+
+    def in_turn(client: BaseClient, operation: str, arguments: object) -> object:
+        with one_call:
+            return call(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", in_turn)
     with mock_aws():
         yield
 
