@@ -9,10 +9,12 @@ import itertools
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
+import rfc8785
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -25,8 +27,17 @@ PAGE_LIMIT = 100
 MODEL = "demo"
 
 
-def problem(status: int, detail: str = "") -> Json:
-    return {"type": "urn:x", "title": "Problem", "status": status, "detail": detail}
+AGENT = {"id": "#agent", "kind": "agent"}
+
+
+def problem(status: int, detail: str = "", **fields: object) -> Json:
+    return {"type": "urn:x", "title": "Problem", "status": status, "detail": detail, **fields}
+
+
+class RefusedError(Exception):
+    def __init__(self, status: int, **fields: object) -> None:
+        super().__init__(status)
+        self.problem = problem(status, "refused", **fields)
 
 
 class FakeChannel:
@@ -34,6 +45,7 @@ class FakeChannel:
         self.channel_id = channel_id
         self.name = channel_id
         self.mode = "always"
+        self.role = "owner"
         self.events: list[Json] = []
         self.by_client_message_id: dict[str, Json] = {}
         self.subscribers: set[ServerConnection] = set()
@@ -51,6 +63,7 @@ class FakeChat:
         says_online: whether the ack of `subscribe` says who is there.
         refusals: answered to the next actions of that name, one each, instead of serving them.
         ticket_statuses: answered to the next requests for a ticket.
+        tools: what the deployment offers.
         silent: answers no frame.
         frames: what clients sent, in order; `received` says when there is more.
         requests: what clients asked by REST, in order.
@@ -66,6 +79,7 @@ class FakeChat:
         self.silent = False
         self.refusals: dict[str, list[Json]] = {}
         self.ticket_statuses: list[int] = []
+        self.tools: list[Json] = []
         self.received = asyncio.Condition()
         self.transport = httpx.MockTransport(self._rest)
         self._tickets: set[str] = set()
@@ -127,6 +141,84 @@ class FakeChat:
             },
         )
 
+    def call(
+        self,
+        reply_to: int = 1,
+        *,
+        tool: str = "notes.add",
+        arguments: Json | None = None,
+        approval: str = "requester",
+        channel_id: str = "room",
+    ) -> str:
+        """The agent asks for a call; answers its id."""
+        call_id = f"call-{next(self._numbers)}"
+        data: Json = {
+            "target": reply_to,
+            "generation": 1,
+            "callId": call_id,
+            "tool": tool,
+            "arguments": {"text": "milk"} if arguments is None else arguments,
+            "approval": approval,
+        }
+        if approval != "none":
+            data["expiresAt"] = "2030-01-01T00:00:00.000Z"
+        self.append(channel_id, event_type="tool.requested", data=data, sender=AGENT)
+        return call_id
+
+    def decide(
+        self,
+        call_id: str,
+        decision: str,
+        *,
+        by: str = USER,
+        channel_id: str = "room",
+        **fields: str,
+    ) -> Json:
+        """As the contract has it; `fields` as of the request.
+
+        Raises:
+            RefusedError: no such call, not the right person, other arguments, or decided before.
+        """
+        events = self.channel(channel_id).events
+        about = [event for event in events if event["data"].get("callId") == call_id]
+        request = next((each for each in about if each["type"] == "tool.requested"), None)
+        if request is None:
+            raise RefusedError(404)
+        data: Json = request["data"]
+        asker = events[data["target"] - 1]["sender"]["id"]
+        owner = USER if self.channel(channel_id).role == "owner" else "olga"
+        has_right = {"anyone": True, "requester": by == asker, "owner": by == owner}
+        if not has_right.get(data["approval"], False):
+            raise RefusedError(403)
+        digest = fields.get("argumentsDigest")
+        if digest is not None and digest != sha256(rfc8785.dumps(data["arguments"])).hexdigest():
+            raise RefusedError(409)
+        decided = {"approve": "approved", "deny": "denied"}[decision]
+        before = next((each for each in about if each["type"] == "tool.decided"), None)
+        if before is None:
+            sender = {"id": by, "kind": "user"}
+            place = {name: data[name] for name in ("target", "generation", "callId")}
+            return self.append(
+                channel_id,
+                event_type="tool.decided",
+                data={**place, "decision": decided},
+                sender=sender,
+            )
+        if (before["data"]["decision"], before["sender"]["id"]) == (decided, by):
+            return before
+        raise RefusedError(
+            409, decision=before["data"]["decision"], decidedBy=before["sender"]["id"]
+        )
+
+    def finish(
+        self, call_id: str, outcome: str = "ok", result: str | None = "noted", **fields: object
+    ) -> None:
+        """What a call came to."""
+        data = {"target": 1, "generation": 1, "callId": call_id, "outcome": outcome, **fields}
+        if result is not None:
+            data["result"] = result
+        self.append(event_type="tool.finished", data=data, sender=AGENT)
+
     def delta(
         self, text: str, index: int, reply_to: int, channel_id: str = "room", **fields: object
     ) -> None:
@@ -160,7 +252,7 @@ class FakeChat:
 
     # REST, as far as a session needs it.
 
-    def _rest(self, request: httpx.Request) -> httpx.Response:
+    def _rest(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911 - one a route
         self.requests.append(request)
         body: Json = json.loads(request.content) if request.content else {}
         params = dict(request.url.params)
@@ -169,6 +261,8 @@ class FakeChat:
                 return self._ticket()
             case "GET", "me":
                 return httpx.Response(200, json={"userId": USER})
+            case "GET", "tools":
+                return httpx.Response(200, json={"items": self.tools})
             case "GET", "channels":
                 items = [_described(channel) for channel in self.channels.values()]
                 return httpx.Response(200, json={"items": items, "nextCursor": None})
@@ -181,7 +275,7 @@ class FakeChat:
             case _:
                 return httpx.Response(404, json=problem(404))
 
-    def _of_channel(  # noqa: PLR0911 - one answer a route
+    def _of_channel(  # noqa: C901, PLR0911 - one answer a route
         self, channel: FakeChannel, method: str, rest: list[str], params: dict[str, str], body: Json
     ) -> httpx.Response:
         name = channel.channel_id
@@ -209,6 +303,12 @@ class FakeChat:
                 data = {"target": int(seq), "emoji": unquote(emoji)}
                 self.append(name, event_type=event_type, data=data)
                 return httpx.Response(204)
+            case "POST", "tools", call_id, "decision":
+                try:
+                    event = self.decide(call_id, channel_id=name, **body)
+                except RefusedError as error:
+                    return httpx.Response(error.problem["status"], json=error.problem)
+                return httpx.Response(200, json=event)
             case "POST", "messages", _, "regenerate":
                 return httpx.Response(202, json={})
             case _:
@@ -289,6 +389,7 @@ class FakeChat:
             "typing": lambda *_arguments: None,
             "read": lambda *_arguments: {"type": "ack"},
             "cancel": lambda *_arguments: {"type": "ack"},
+            "decide": self._decide,
         }
         answer = serve_action[action](connection, channel, frame)
         if answer is not None:
@@ -326,6 +427,14 @@ class FakeChat:
     def _unsubscribe(self, connection: ServerConnection, channel: FakeChannel, _: Json) -> Json:
         channel.subscribers.discard(connection)
         return {"type": "ack", "channelId": channel.channel_id}
+
+    def _decide(self, _: ServerConnection, channel: FakeChannel, frame: Json) -> Json:
+        fields = {name: frame[name] for name in ("decision", "argumentsDigest") if name in frame}
+        try:
+            event = self.decide(frame["callId"], channel_id=channel.channel_id, **fields)
+        except RefusedError as error:
+            return {"type": "error", "error": error.problem}
+        return {"type": "ack", "channelId": channel.channel_id, "seq": event["seq"], "event": event}
 
     def _sendmessage(self, _: ServerConnection, channel: FakeChannel, frame: Json) -> Json:
         event, duplicate = self._post(channel, frame)
@@ -374,7 +483,7 @@ def _described(channel: FakeChannel) -> Json:
         "name": channel.name,
         "createdAt": "2026-01-02T03:04:05.678Z",
         "createdBy": USER,
-        "role": "owner",
+        "role": channel.role,
         "memberCount": 1,
         "lastSeq": channel.head,
         "readSeq": 0,

@@ -118,3 +118,44 @@ async def test_a_refusal_has_its_code(chat: FakeChat, new_session: NewSession) -
     script = Script(new_session)
     assert await script.ask() == Exit.REFUSED
     assert script.err.getvalue().startswith("401")
+
+
+async def test_a_reply_that_waits_for_approval_is_said_with_its_own_code(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    async def ask() -> None:
+        async with chat.received:
+            await chat.received.wait_for(lambda: bool(chat.actions("sendmessage")))
+        chat.delta("I note it.", 0, 1)
+        chat.call(arguments={"text": "milk"})
+        chat.call(tool="clock.now", arguments={}, approval="none")
+
+    script = Script(new_session)
+
+    code, _ = await asyncio.gather(script.ask(), ask())
+
+    assert (code, script.out.getvalue()) == (Exit.WAITING, "")
+    said = script.err.getvalue()
+    assert "notes.add waits for approval (whoever asked decides, until" in said
+    assert "  text: milk\n" in said
+    assert "clock.now" not in said
+    assert said.endswith("The reply goes on in channel room once that is decided.\n")
+
+
+async def test_a_call_that_is_decided_at_once_holds_nothing_up(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    async def ask() -> None:
+        async with chat.received:
+            await chat.received.wait_for(lambda: bool(chat.actions("sendmessage")))
+        call = chat.call(approval="anyone")
+        chat.decide(call, "approve", by="bob")
+        chat.finish(call)
+        chat.delta("Done", 0, 1)
+        chat.reply("Done", 1)
+
+    script = Script(new_session)
+
+    code, _ = await asyncio.gather(script.ask(), ask())
+
+    assert (code, script.out.getvalue()) == (Exit.REPLIED, "Done\n")

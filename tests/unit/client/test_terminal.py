@@ -12,7 +12,14 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from chat_client.terminal.app import ChatApp
-from chat_client.terminal.views import ChannelList, Composer, History, LineView, ReplyView
+from chat_client.terminal.views import (
+    CallView,
+    ChannelList,
+    Composer,
+    History,
+    LineView,
+    ReplyView,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -32,6 +39,11 @@ class Terminal:
             f"[{view.line.text}]" if view.has_class("pending") else view.line.text
             for view in self.app.query(LineView)
         ]
+
+    def follows(self) -> bool:
+        """Whether what comes from now on is seen: typing that is said before is missed."""
+        conversation = self.app._conversation
+        return conversation is not None and bool(conversation._tasks)
 
     def said(self, selector: str) -> str:
         return str(self.app.query_one(selector, Static).content)
@@ -67,8 +79,10 @@ async def terminal(
             await played.until(lambda: played.said("#link") == "● online")
             if chat.channels:
                 await played.until(lambda: bool(chat.channel().subscribers))
-                count = min(50, chat.channel().head)
-                await played.until_shown(count)
+                types = ("message.created", "tool.requested")
+                lines = [each for each in chat.channel().events if each["type"] in types]
+                await played.until_shown(min(50, len(lines)))
+                await played.until(played.follows)
             yield played
 
 
@@ -283,3 +297,80 @@ async def test_a_refused_token_ends_it_and_says_so(chat: FakeChat, new_session: 
             await pilot.pause(0.01)
 
     assert app.failure.status == 401
+
+
+async def test_a_call_is_shown_in_full_and_approved_by_a_key(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    chat.append(text="note: milk")
+    async with terminal(chat, new_session, (100, 40)) as played:
+        call = chat.call(arguments={"text": "milk\nand bread", "times": 2})
+        await played.until_on_screen("needs your approval")
+        for text in ("notes.add", "and bread", "times: 2", "you decides, until", "a approves"):
+            assert text in played.screen()
+        await played.until(lambda: "your approval is needed" in played.said("#hint"))
+
+        await played.pilot.press("up", "a")
+
+        await played.until_on_screen("running, approved by you")
+        sent = [each for each in chat.requests if each.url.path.endswith("/decision")]
+        assert b"argumentsDigest" in sent[0].content
+        chat.finish(call, result="noted as 7")
+        await played.until_on_screen("done, approved by you")
+        assert "noted as 7" not in played.screen()
+        await played.pilot.press("o")
+        await played.until_on_screen("noted as 7")
+
+
+async def test_a_call_is_denied_by_a_key(chat: FakeChat, new_session: NewSession) -> None:
+    chat.append(text="note: milk")
+    async with terminal(chat, new_session) as played:
+        chat.call()
+        await played.until_on_screen("needs your approval")
+
+        await played.pilot.press("up", "x")
+
+        await played.until_on_screen("denied by you")
+        assert "milk" not in played.screen().split("notes.add")[1]
+
+
+async def test_who_may_not_decide_sees_who_does(chat: FakeChat, new_session: NewSession) -> None:
+    chat.append(text="note: milk", sender=BOB)
+    async with terminal(chat, new_session) as played:
+        call = chat.call()
+        await played.until_on_screen("bob decides")
+        view = played.app.query_one(CallView)
+        assert not view.check_action("approve", ())
+
+        chat.decide(call, "deny", by="bob")
+
+        await played.until_on_screen("denied by bob")
+
+
+async def test_calls_of_history_are_shown_and_what_is_not_known_is_said(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    chat.append(text="note: milk")
+    call = chat.call()
+    chat.decide(call, "approve")
+    chat.finish(call, "unknown", result=None)
+    chat.reply("Please look.", 1)
+    async with terminal(chat, new_session, size=(100, 24)) as played:
+        await played.until_on_screen("outcome unknown, approved by you: it is not called again")
+
+        order = [view.line.kind for view in played.app.query(LineView)]
+        assert order == ["user", "call", "agent"]
+
+
+async def test_a_deleted_question_empties_its_calls(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    chat.append(text="note: milk", sender=BOB)
+    async with terminal(chat, new_session) as played:
+        chat.call(arguments={"text": "a secret"})
+        await played.until_on_screen("a secret")
+
+        chat.append(event_type="message.deleted", data={"target": 1}, sender=BOB)
+
+        await played.until_on_screen("what it was called with was deleted")
+        assert "a secret" not in played.screen()

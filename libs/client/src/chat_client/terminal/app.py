@@ -18,7 +18,7 @@ from chat_client.models import Channel, MessageCreated
 from chat_client.session import ChatSession
 from chat_client.terminal.conversation import Conversation
 from chat_client.terminal.dialogs import ConfirmDialog, NewChannel, NewChannelDialog, ReactDialog
-from chat_client.terminal.views import ChannelList, Composer, History, LineView
+from chat_client.terminal.views import CallView, ChannelList, Composer, History, LineView
 
 CHANNELS_SECONDS: Final = 20.0
 """Between looks for channels that others added the user to."""
@@ -306,6 +306,9 @@ class ChatApp(App[None]):
                 views[place + 1].focus()
             case "next" | "leave":
                 self.query_one(Composer).focus()
+            case "approve" | "deny" as decision if isinstance(chosen.view, CallView):
+                if self._conversation is not None:
+                    self._do(self._conversation.decide(chosen.view.call, decision))
             case _:
                 self._change(chosen.view.line.seq, chosen.action, chosen.view.line.text)
 

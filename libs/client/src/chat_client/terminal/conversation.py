@@ -4,22 +4,39 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from textual.widgets import Static
 
+from chat_client.digest import arguments_digest
 from chat_client.errors import ChatError
-from chat_client.models import AgentFailed, Channel, ChannelUpdated, Event, MessageCreated, Sender
+from chat_client.models import (
+    AgentFailed,
+    Channel,
+    ChannelUpdated,
+    Event,
+    MemberUpdated,
+    Message,
+    MessageCreated,
+    Sender,
+    ToolRequested,
+)
 from chat_client.operations import new_id
 from chat_client.replies import Delta
 from chat_client.session import ChatSession
+from chat_client.terminal.calls import visible, who_decides
 from chat_client.terminal.timeline import Line, Timeline
-from chat_client.terminal.views import History, LineView, ReplyView
+from chat_client.terminal.views import CallView, History, LineView, ReplyView
+from chat_client.tool_calls import ToolCall, may_decide, rule_in_force
 
 if TYPE_CHECKING:
     from chat_client.terminal.app import ChatApp
 
 PAGE: Final = 50
+LOG_PAGE: Final = 100
+CALLS_WITHIN: Final = 1_000
+"""The newest events of a page of history in which calls are looked for."""
+
 TYPING_LASTS: Final = 6.0
 """Seconds after which nobody types any more, unless said again."""
 
@@ -46,13 +63,15 @@ class Conversation:
         self._loading = asyncio.Lock()
         self._read_through = channel.read_seq
         self._last_seq = channel.last_seq
+        self._is_owner = channel.role == "owner"
+        self._approval = channel.agent.approval
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: list[Event] | None = []
 
     @property
     def is_answering(self) -> bool:
-        """Whether a reply is being written."""
-        return bool(self._replies)
+        """Whether a reply is being written, or waits."""
+        return bool(self._replies) or bool(self._timeline.pending())
 
     async def open(self) -> None:
         """Loads the newest messages and follows what comes."""
@@ -87,24 +106,62 @@ class Conversation:
                 self.channel_id, limit=PAGE, before=first
             )
             self._has_older = page.next_cursor is not None and bool(page.items)
-            new = self._timeline.load(page.items)
+            events = await self._log_of(page.items, first)
+            new = self._timeline.load(page.items, events)
             height = self._history.max_scroll_y
             await self._mount_before(new)
             if first is not None:
                 self._history.call_after_refresh(self._stay, height)
+
+    async def _log_of(self, messages: list[Message], before: int | None) -> list[Event]:
+        """What happened between these messages and those that are shown."""
+        through = before - 1 if before is not None else self._last_seq
+        after = max(messages[0].seq - 1 if messages else through, through - CALLS_WITHIN)
+        events: list[Event] = []
+        while after < through:
+            page = await self._session.client.list_events(
+                self.channel_id, after=after, limit=LOG_PAGE
+            )
+            events += [event for event in page.items if event.seq <= through]
+            after = page.items[-1].seq if page.items else through
+        return events
+
+    def may_decide(self, call: ToolCall) -> bool:
+        """Whether the user has the right that the call asks for: the server judges."""
+        rule = rule_in_force(call, self._approval)
+        is_requester = self._asker(call) == self._me
+        return call.is_pending and may_decide(
+            rule, is_owner=self._is_owner, is_requester=is_requester
+        )
+
+    async def decide(self, call: ToolCall, decision: Literal["approve", "deny"]) -> None:
+        """About the call as it is shown."""
+        event = await self._session.client.decide_call(
+            self.channel_id,
+            call.call_id,
+            decision,
+            arguments_digest=arguments_digest(call.arguments),
+        )
+        for seq in self._timeline.apply(event):
+            await self._show(seq)
+        self._show_hint()
+
+    def _asker(self, call: ToolCall) -> str:
+        question = self._timeline.find(call.target)
+        return question.sender.id if question is not None and question.sender is not None else ""
 
     async def take(self, event: Event) -> None:
         """An event of this channel."""
         if self._waiting is not None:
             self._waiting.append(event)
             return
-        if isinstance(event, ChannelUpdated) and event.data.name:
-            self._app.query_one("#title", Static).update(f"# {event.data.name}")
-        seq = self._timeline.apply(event)
+        self._note_settings(event)
+        seqs = self._timeline.apply(event)
         # In one step: what takes another's place does not flicker.
         with self._app.batch_update():
-            if seq is not None:
+            for seq in seqs:
                 await self._show(seq)
+            self._tell_calls()
             if isinstance(event, MessageCreated):
                 await self._end_waiting(event)
             elif isinstance(event, AgentFailed):
@@ -114,6 +171,47 @@ class Conversation:
                 await self._views.pop(gone).remove()
         if isinstance(event, MessageCreated):
             await self._mark_read()
+        if isinstance(event, ToolRequested):
+            self._ask(event)
+        self._show_hint()
+
+    def _note_settings(self, event: Event) -> None:
+        match event:
+            case ChannelUpdated(data=changes):
+                if changes.name:
+                    self._app.query_one("#title", Static).update(f"# {changes.name}")
+                if changes.agent is not None:
+                    self._approval = changes.agent.approval
+            case MemberUpdated(data=member) if member.user_id == self._me:
+                self._is_owner = member.role == "owner"
+            case _:
+                pass
+
+    def _ask(self, event: ToolRequested) -> None:
+        call = next((each for each in self._timeline.pending() if each.seq == event.seq), None)
+        if call is not None and self.may_decide(call):
+            self._app.bell()
+            self._app.notify(
+                f"The agent asks for your approval of {visible(call.tool)}: Up goes to it, "
+                "a approves, x denies.",
+                markup=False,
+            )
+
+    def _tell_calls(self) -> None:
+        """Who may decide changes with rules and roles, and what a reply does with its calls."""
+        for view in self._views.values():
+            if isinstance(view, CallView):
+                self._tell(view, view.call)
+        for (target, generation), reply in self._replies.items():
+            calls = self._timeline.calls.of(target, generation)
+            waits = any(call.is_pending for call in calls)
+            reply.say("waits for approval" if waits else "writing …")
+
+    def _tell(self, view: CallView, call: ToolCall) -> None:
+        rule = rule_in_force(call, self._approval)
+        asker = self._asker(call)
+        decides = who_decides(rule, "you" if asker == self._me else asker, call.expires_at)
+        view.tell(call, mine=self.may_decide(call), me=self._me, decides=decides)
 
     async def post(self, text: str) -> None:
         """Shows the message at once; it is sent when it is."""
@@ -204,6 +302,9 @@ class Conversation:
         if line is None:
             return
         view = self._views.get(seq)
+        if isinstance(view, CallView) and line.call is not None:
+            self._tell(view, line.call)
+            return
         if view is not None:
             view.show(line)
             return
@@ -232,6 +333,10 @@ class Conversation:
             await self._history.mount(*views, before=0 if self._history.children else None)
 
     def _view(self, line: Line, before: Line | None) -> LineView:
+        if line.call is not None:
+            view = CallView(line, line.call, before=before)
+            self._tell(view, line.call)
+            return view
         mine = line.sender is not None and line.sender.id == self._me
         return LineView(line, mine=mine, before=before)
 
@@ -259,7 +364,13 @@ class Conversation:
         if writers:
             verb = "is" if len(writers) == 1 else "are"
             parts.append(f"{', '.join(writers[:PEOPLE_SHOWN])} {verb} typing …")
-        if self._replies:
+        pending = self._timeline.pending()
+        ours = [call for call in pending if self.may_decide(call)]
+        if ours:
+            parts.append("your approval is needed (Up goes to it)")
+        elif pending:
+            parts.append("agent waits for approval (Ctrl+X stops it)")
+        elif self._replies:
             parts.append("agent is writing (Ctrl+X stops it)")
         self._app.show_hint("  ·  ".join(parts))
         self._app.refresh_bindings()

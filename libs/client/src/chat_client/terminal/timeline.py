@@ -1,5 +1,6 @@
 """What a channel's conversation looks like: events and messages folded into lines. No I/O."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -19,6 +20,7 @@ from chat_client.models import (
     ReactionRemoved,
     Sender,
 )
+from chat_client.tool_calls import ToolCall, ToolCalls
 
 MAX_LINES: Final = 2_000
 """Lines kept in view; older ones are loaded again by scrolling up."""
@@ -42,10 +44,10 @@ ENDINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A message, or a notice of what happened.
+    """A message, a notice of what happened, or a call that the agent asks for.
 
     Attributes:
-        sender: None for a notice.
+        sender: None for a notice and for a call.
         note: how an agent's reply ended, where not as usual.
     """
 
@@ -59,9 +61,12 @@ class Line:
     generation: int | None = None
     note: str = ""
     reactions: dict[str, list[str]] = field(default_factory=dict)
+    call: ToolCall | None = None
 
     @property
-    def kind(self) -> Literal["user", "agent", "notice"]:
+    def kind(self) -> Literal["user", "agent", "notice", "call"]:
+        if self.call is not None:
+            return "call"
         if self.sender is None:
             return "notice"
         return "agent" if self.sender.kind == "agent" else "user"
@@ -92,6 +97,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self._lines: dict[int, Line] = {}
+        self.calls = ToolCalls()
 
     @property
     def lines(self) -> list[Line]:
@@ -104,15 +110,52 @@ class Timeline:
     def find(self, seq: int) -> Line | None:
         return self._lines.get(seq)
 
-    def load(self, messages: list[Message]) -> list[int]:
-        """History: answers the seqs that are new here."""
-        new = [message for message in messages if message.seq not in self._lines]
-        for message in new:
-            self._lines[message.seq] = line_of(message)
-        return [message.seq for message in new]
+    def load(self, messages: list[Message], events: Sequence[Event] = ()) -> list[int]:
+        """History, and the log of the same stretch: answers the seqs that are new here.
 
-    def apply(self, event: Event) -> int | None:
-        """An event: answers the seq of the line that is new or changed, if any is."""
+        Messages do not tell of calls, the log does; of what it tells else, notices of what
+        happened long ago are left out.
+        """
+        known = set(self._lines)
+        for message in messages:
+            self._lines.setdefault(message.seq, line_of(message))
+        for event in events:
+            self._call(event)
+        for line in self._lines.values():
+            if line.deleted:
+                self._empty_calls(line)
+        return sorted(set(self._lines) - known)
+
+    def apply(self, event: Event) -> list[int]:
+        """An event: answers the seqs of the lines that are new or changed."""
+        emptied: list[int] = []
+        if isinstance(event, MessageDeleted):
+            target = self._lines.get(event.data.target)
+            emptied = self._empty_calls(target) if target else self._empty(event.data.target, None)
+        changed = self._call(event) or self._apply(event)
+        return emptied if changed is None else [*emptied, changed]
+
+    def pending(self) -> list[ToolCall]:
+        """The calls that somebody has to decide about."""
+        return [call for call in self.calls.all if call.is_pending]
+
+    def _call(self, event: Event) -> int | None:
+        call = self.calls.apply(event)
+        return None if call is None else self._put_call(call)
+
+    def _put_call(self, call: ToolCall) -> int:
+        self._lines[call.seq] = Line(call.seq, call.at, "", call=call)
+        return call.seq
+
+    def _empty_calls(self, deleted: Line) -> list[int]:
+        if deleted.kind != "agent":
+            return self._empty(deleted.seq, None)
+        return self._empty(deleted.reply_to or 0, deleted.generation)
+
+    def _empty(self, target: int, generation: int | None) -> list[int]:
+        return [self._put_call(call) for call in self.calls.empty(target, generation)]
+
+    def _apply(self, event: Event) -> int | None:
         match event:
             case MessageCreated():
                 return self._add(created_line(event))

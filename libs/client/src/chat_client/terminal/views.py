@@ -15,7 +15,9 @@ from textual.widgets.option_list import Option
 
 from chat_client.models import Channel
 from chat_client.replies import Delta
+from chat_client.terminal.calls import arguments_text, result_text, status_of, visible
 from chat_client.terminal.timeline import Line
+from chat_client.tool_calls import ToolCall
 
 UNREAD_MANY: Final = 100
 
@@ -60,6 +62,9 @@ class LineView(Vertical):
         Binding("d", "delete", "Delete"),
         Binding("r", "react", "React"),
         Binding("g", "regenerate", "Again"),
+        Binding("a", "approve", "Approve"),
+        Binding("x", "deny", "Deny"),
+        Binding("o", "unfold", "Unfold"),
         Binding("up", "previous", "Up", show=False),
         Binding("down", "next", "Down", show=False),
         Binding("escape", "leave", "Back"),
@@ -114,6 +119,10 @@ class LineView(Vertical):
     ) -> bool | None:
         """Offers only what may succeed."""
         line = self.line
+        if action in {"approve", "deny", "unfold"}:
+            return False
+        if line.kind == "call":
+            return action in {"previous", "next", "leave"}
         if action in {"edit", "delete", "react", "regenerate"} and (
             line.kind == "notice" or line.deleted
         ):
@@ -146,6 +155,65 @@ class LineView(Vertical):
         self.post_message(self.Chosen(self, "leave"))
 
 
+class CallView(LineView):
+    """A call of a tool: all of it while somebody has to decide, folded once it is over."""
+
+    def __init__(self, line: Line, call: ToolCall, *, before: Line | None) -> None:
+        super().__init__(line, mine=False, before=before)
+        self.call = call
+        self._me = ""
+        self._decides = ""
+        self._is_unfolded = False
+
+    def tell(self, call: ToolCall, *, mine: bool, me: str, decides: str) -> None:
+        """Shows the call as it is now; `mine`: `me` may decide; `decides`: who does, in words."""
+        self.call, self.mine, self._me, self._decides = call, mine, me, decides
+        if self.is_mounted:
+            self._refresh_call()
+
+    def on_mount(self) -> None:
+        self._refresh_call()
+
+    def show(self, line: Line) -> None:
+        self.line = line
+
+    def _refresh_call(self) -> None:
+        call = self.call
+        said = status_of(call, mine=self.mine, me=self._me)
+        style = "bold" if call.is_pending and self.mine else "dim"
+        heading = Text.assemble(("⚙ ", "dim"), (visible(call.tool), "bold"), "  ", (said, style))
+        self._heading.update(heading)
+        is_open = not call.is_over or self._is_unfolded
+        text = arguments_text(call)
+        if call.outcome is not None:
+            text = f"{text}\n→ {result_text(call)}"
+        if isinstance(self._body, Static):
+            self._body.update(Text(text))
+        self._body.display = is_open
+        tail = f"{self._decides}{'  ·  a approves, x denies' if self.mine else ''}"
+        self._tail.update(Text(tail if call.is_pending else "", "dim"))
+        self._tail.display = call.is_pending
+        self.set_class(call.is_pending and self.mine, "asking")
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in {"approve", "deny"}:
+            return self.call.is_pending and self.mine
+        if action == "unfold":
+            return self.call.is_over
+        return super().check_action(action, parameters)
+
+    def action_approve(self) -> None:
+        self.post_message(self.Chosen(self, "approve"))
+
+    def action_deny(self) -> None:
+        self.post_message(self.Chosen(self, "deny"))
+
+    def action_unfold(self) -> None:
+        self._is_unfolded = not self._is_unfolded
+        self._refresh_call()
+
+
 class ReplyView(Vertical):
     """A reply while it is written."""
 
@@ -157,11 +225,16 @@ class ReplyView(Vertical):
         self._body = Markdown(open_links=False, classes="body")
 
     def compose(self) -> ComposeResult:
-        heading = Text.assemble(("agent", "bold"), "  ", ("writing …", "dim italic"))
-        yield Static(heading, classes="heading")
+        yield Static(classes="heading")
         yield self._body
 
+    def say(self, doing: str) -> None:
+        """What the agent does now."""
+        heading = Text.assemble(("agent", "bold"), "  ", (doing, "dim italic"))
+        self.query_one(".heading", Static).update(heading)
+
     async def on_mount(self) -> None:
+        self.say("writing …")
         await self._body.update(self._content)
 
     async def show(self, delta: Delta) -> None:
