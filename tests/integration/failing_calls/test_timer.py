@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from tests.doubles.acting_room import OPEN_RULES, pending_call_id, pending_calls
 from tests.integration.failing_calls.room import CHANNEL, FAILURES, Room
 
 from commons import keys
@@ -15,6 +16,7 @@ from commons.records.timer import TimerRecord
 from commons.schemas.event import ChannelDeletedData, Sender, Usage
 from commons.schemas.generation import GenerationRequest
 from commons.services.event_log import Draft, EventLogService
+from commons.services.tool_call_rows import ToolCallRows
 from workers_timer.composition import build_timers
 from workers_timer.settings import TimerSettings
 
@@ -131,11 +133,43 @@ def is_cleared(world: World) -> None:
     assert world.timers() == []
 
 
+def nobody_decided(world: World) -> None:
+    pending_calls(world.room.storage, CHANNEL, 2)
+    for rule in OPEN_RULES:
+        key = keys.tool_call_key(CHANNEL, pending_call_id(CHANNEL, 2, rule))
+        world.room.storage.update(Table.CHANNELS, key, Update(set={"expires_at": 1}))
+
+
+def have_expired(world: World) -> None:
+    assert world.room.event_types()[2:].count("tool.decided") == len(OPEN_RULES)
+    calls = ToolCallRows(world.room.storage).of_question(CHANNEL, 2)
+    assert {call.status for call in calls} == {"expired"}
+    assert {timer.kind for timer in world.timers()} == {"generation.watch"}
+
+
+def of_deleted_question(world: World) -> None:
+    """As its deletion leaves it where everything after the commit failed."""
+    pending_calls(world.room.storage, CHANNEL, 2)
+    redacted = Update(set={"redacted": True, "data": {"text": "", "redacted": True}})
+    world.room.storage.update(Table.CHAT_EVENTS, keys.event_key(CHANNEL, 2), redacted)
+    emptying = TimerRecord.of_deleted_message(CHANNEL, 2, None, 0)
+    world.room.storage.transact([emptying.write()])
+
+
+def is_emptied(world: World) -> None:
+    assert [row.question_seq for row in world.room.generations.list_open(CHANNEL)] == [1]
+    assert world.room.event_types()[-1] == "message.created"
+    for table in (Table.CHANNELS, Table.CHAT_EVENTS):
+        assert "milk" not in str(world.room.storage.all_items(table))
+
+
 DUE: dict[str, tuple[Callable[[World], None], Check]] = {
     "a reply that nobody writes": (as_it_is, is_awake),
     "a reply that is too old": (too_old, has_failed),
     "a reply that is too old and laid down": (too_old_and_laid_down, is_answered),
     "a deleted channel, and its reply": (of_deleted_channel, is_cleared),
+    "calls that nobody decided": (nobody_decided, have_expired),
+    "a deleted question that tools were asked for": (of_deleted_question, is_emptied),
 }
 
 

@@ -6,10 +6,10 @@ from functools import partial
 from threading import Barrier
 
 import pytest
-from tests.doubles.repository import InMemoryRepository
+from tests.doubles.interrupted import InterruptedRepository
 
 from commons import keys
-from commons.dal import Table, Update, Write
+from commons.dal import Table, Update
 from commons.errors import ChatError, ConflictError, NotFoundError
 from commons.schemas.caller import Caller
 from commons.schemas.event import Role
@@ -19,24 +19,6 @@ from rest_api.composition import Services
 from rest_api.schemas import CreateChannel, UpdateChannel
 
 ROUNDS = 10
-
-
-class InterruptedRepository(InMemoryRepository):
-    """Lets something else happen right before or after its next transaction."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before: Callable[[], object] | None = None
-        self.after: Callable[[], object] | None = None
-
-    def transact(self, writes: Sequence[Write]) -> None:
-        before, after = self.before, self.after
-        self.before = self.after = None
-        if before is not None:
-            before()
-        super().transact(writes)
-        if after is not None:
-            after()
 
 
 @pytest.fixture
