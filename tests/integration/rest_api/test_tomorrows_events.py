@@ -232,7 +232,10 @@ def test_roles_and_modes_of_tomorrow_open_the_channel(
 ) -> None:
     for key, change in (
         (keys.member_key(channel, "bob"), {"role": "moderator"}),
-        (keys.channel_key(channel), {"agent": {"mode": "digest", "model_id": "m", "tools": ["x"]}}),
+        (
+            keys.channel_key(channel),
+            {"agent": {"mode": "digest", "model_id": "m", "voices": ["x"]}},
+        ),
     ):
         repository.put(Table.CHANNELS, {**repository.get(Table.CHANNELS, key), **change})
 
