@@ -133,6 +133,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/channels/{channelId}/messages"): {"text": "t"},
     ("PATCH", "/v1/channels/{channelId}/messages/{seq}"): {"text": "t"},
     ("PUT", "/v1/channels/{channelId}/read"): {"seq": 1},
+    ("POST", "/v1/channels/{channelId}/tools/{callId}/decision"): {"decision": "approve"},
 }
 
 
@@ -149,7 +150,7 @@ def test_a_query_parameter_that_is_unknown_there_is_422(
 ) -> None:
     channel = alice.new_channel("bob")
     seq = alice.say(channel)
-    known = {"channelId": channel, "userId": "bob", "seq": seq, "emoji": "x"}
+    known = {"channelId": channel, "userId": "bob", "seq": seq, "emoji": "x", "callId": "c"}
     target = re.sub(r"{(\w+)}", lambda name: str(known[name[1]]), path)
     for query in ("unknown=1", "unknown"):
         answer = alice.call(method, f"{target}?{query}", BODIES.get((method, path)))

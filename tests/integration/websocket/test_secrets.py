@@ -51,7 +51,7 @@ def test_what_is_sent_stays_in_the_channel(lambda_context: LambdaContext, channe
         {"action": "typing", "typing": canary("typing")},
         {"action": "read", "seq": canary("seq")},
         {"action": "cancel", "replyTo": canary("seq")},
-        {"action": "decide", "callId": canary("call"), "decision": "approve"},
+        {"action": "decide", "callId": [canary("call")], "decision": "approve"},
         {"action": "decide", "callId": "a", "decision": canary("decision")},
         {"action": "authenticate", "token": [canary("token")]},
     ],

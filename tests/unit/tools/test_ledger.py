@@ -2,7 +2,9 @@
 
 import pytest
 from tests.doubles.acting_room import ALICE, CHANNEL, Room
+from tests.doubles.canary import canary
 
+from commons.errors import ConflictError
 from commons.ids import tool_call_id
 from commons.records.generation import GenerationStep, StepCall
 from commons.records.tool import BadArgumentsError
@@ -375,3 +377,21 @@ def test_arguments_that_have_no_canonical_form_make_no_call(room: Room, value: o
 
 def test_calls_of_two_channels_have_no_id_in_common(room: Room) -> None:
     assert tool_call_id("a", 1, 1, 0, 0) != tool_call_id("b", 1, 1, 0, 0)
+
+
+def test_arguments_and_results_are_in_no_log_line(room: Room) -> None:
+    """The fixture that every test has fails those where the canary word gets out."""
+    made, denied, left = room.ask(
+        "anyone", arguments=[{canary("name"): canary("value")} for _ in range(3)]
+    )
+    room.decide("bob", made)
+    room.decide("bob", denied, "deny")
+    with pytest.raises(ConflictError):
+        room.decide("bob", left, digest=canary("digest"))
+    room.calls.start(room.row, made)
+    room.calls.finish(room.row, made, "error", canary("result"))
+    room.wait()
+    room.generations.cancel(CHANNEL, "alice")
+
+    assert canary("value") in str(room.events())
+    assert canary("result") in str(room.events())
