@@ -63,20 +63,23 @@ class Room:
             "agent": {"model_id": "model-a", "tools": ["notes.*"]},
         }
         self.storage.put(Table.CHANNELS, meta)
-        for user_id, role in (("alice", "owner"), ("bob", "member")):
-            member: Item = {
-                **keys.member_key(CHANNEL, user_id),
-                "channel_id": CHANNEL,
-                "user_id": user_id,
-                "role": role,
-                "joined_at": "2026-01-01T00:00:00.000Z",
-            }
-            self.storage.put(Table.CHANNELS, member)
+        self.join("alice", role="owner")
+        self.join("bob")
         self.say("first")
         self.say("second")
         self.generations.ask(CHANNEL, 1, "alice", correlation_id=None)
         for user_id in ("alice", "bob"):
             self.connect(user_id, CHANNEL)
+
+    def join(self, user_id: str, role: str = "member") -> None:
+        member: Item = {
+            **keys.member_key(CHANNEL, user_id),
+            "channel_id": CHANNEL,
+            "user_id": user_id,
+            "role": role,
+            "joined_at": "2026-01-01T00:00:00.000Z",
+        }
+        self.storage.put(Table.CHANNELS, member)
 
     def say(self, text: str) -> int:
         posted = MessagesService(self.storage).post(

@@ -68,9 +68,11 @@ def test_a_full_room_hears_fewer_frames(room: Room) -> None:
     crowded = replace(FAST, frame=0.001, frames_per_second=100.0)
     worker = room.worker(ScriptedModel(says(*["w "] * 50, delay=0.01)), pace=crowded)
 
+    began = time.monotonic()
     worker.answer([delivery(seq)])
+    frames_due = 5 * (time.monotonic() - began)
 
-    assert len(room.broadcaster.frames("socket-0")) <= 5
+    assert len(room.broadcaster.frames("socket-0")) <= frames_due + 2
     assert room.broadcaster.text("socket-0") == room.replies()[0].data.text
 
 

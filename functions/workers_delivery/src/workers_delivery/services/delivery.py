@@ -125,7 +125,13 @@ class DeliveryService(BaseService):
                 outcome.unserved.append(report.stretch)
         slow = [] if is_outage else [each for report in outcome.reports for each in report.slow]
         adrift = [(row, row.live_after or 0) for each in outcome.reports for row in each.adrift]
-        self._slow.put_back([*slow, *adrift])
+        left = self._slow.put_back([*slow, *adrift])
+        # It has a hole in what it was sent: the others get a repeat.
+        outcome.unserved += [
+            report.stretch
+            for report in outcome.reports
+            if report.stretch.channel_id in left and report.stretch not in outcome.unserved
+        ]
         back = [self._set_aside(stretch) for stretch in outcome.late]
         back += [self._spread(report) for report in outcome.reports if report.rooms_shards]
         back += [self._again(stretch) for stretch in outcome.unserved]

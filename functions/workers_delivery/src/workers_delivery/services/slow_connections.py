@@ -44,14 +44,27 @@ class SlowConnectionsService(BaseService):
         self._epoch = epoch
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="slow")
 
-    def put_back(self, subscriptions: Iterable[tuple[Subscription, int]]) -> None:
+    def put_back(self, subscriptions: Iterable[tuple[Subscription, int]]) -> frozenset[str]:
         """Each with the last event that its connection holds; a message brings it up from there.
 
-        Where storage or the queue fail the client sees a gap at the next event, and whoever
-        delivers half a minute later finds the subscription adrift.
+        Where the queue fails, or storage's answer was lost, whoever delivers half a minute later
+        finds the subscription adrift.
+
+        Returns:
+            The channels of subscriptions that storage did not put back, as far as is known.
         """
-        replaying = [row for row in self._threads.map(self._put_back, subscriptions) if row]
+        subscriptions = list(subscriptions)
+        replaying: list[Subscription] = []
+        left: set[str] = set()
+        for (row, _), again in zip(
+            subscriptions, self._threads.map(self._put_back, subscriptions), strict=True
+        ):
+            if isinstance(again, Subscription):
+                replaying.append(again)
+            elif again is not None:
+                left.add(row.channel_id)
         self._send(replaying)
+        return frozenset(left)
 
     def catch_up(self, errand: CatchUp) -> bool:
         """Brings a subscription up.
@@ -90,13 +103,13 @@ class SlowConnectionsService(BaseService):
         self._connections.forget(connection_id)
         return True
 
-    def _put_back(self, slow: tuple[Subscription, int]) -> Subscription | None:
+    def _put_back(self, slow: tuple[Subscription, int]) -> Subscription | UnavailableError | None:
         row, after = slow
         try:
             return self._connections.replay_from(row, after)
         except UnavailableError as error:
             log.warning("subscription not put back", error=type(error).__name__)
-            return None
+            return error
 
     def _send(self, replaying: Sequence[Subscription]) -> None:
         errands = [_catch_up(row) for row in replaying]
