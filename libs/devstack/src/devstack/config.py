@@ -22,6 +22,8 @@ class LocalStackConfig(BaseSettings):
         model_url: an OpenAI-compatible base URL; absent: the demo model, by Bedrock's protocol.
         model: the name of that server's model.
         model_key: that server's key; absent: it needs none.
+        tools: a file that describes MCP servers, as the parameter `ToolServers` of the workers does;
+            absent: the demo's.
         allowed_origins: comma list of browsers' origins that may call the stack, as the templates'
             parameter of that name.
         local_dir: holds state, logs and outputs; a second directory is a second stack.
@@ -36,6 +38,7 @@ class LocalStackConfig(BaseSettings):
     model_url: str | None = None
     model: str | None = None
     model_key: SecretStr | None = None
+    tools: Path | None = None
     allowed_origins: str = ""
     local_dir: Path = ROOT / ".local"
     enforce_rights: bool = False

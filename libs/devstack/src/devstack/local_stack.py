@@ -15,6 +15,7 @@ from devstack import connections, emulator
 from devstack.aws import AwsClients
 from devstack.commands import poe
 from devstack.config import REGION, ROOT, STAGE, LocalStackConfig
+from devstack.demo_tools.process import DemoTools
 from devstack.emulator import Emulator
 from devstack.errors import DevstackError
 from devstack.locks import exclusive
@@ -34,6 +35,7 @@ from devstack.stacks import (
     describe,
     published,
 )
+from devstack.tool_servers import ToolServers, check_tools, tool_secrets
 from devstack.users import DEMO_USERS, Users
 from devstack.warm_up import WarmUp
 
@@ -70,6 +72,8 @@ class LocalStack:
         self._sign_in = SignInProcess(config, self._processes)
         self._clients = AwsClients(config.endpoint)
         self._model_key = ModelKey(config, self._clients)
+        self._demo_tools = DemoTools(config, self._processes)
+        self._tools = ToolServers(config, self._clients, self._demo_tools)
 
     def up(self) -> Outputs:
         """Starts what does not run, deploys what changed, and returns when it serves.
@@ -80,6 +84,7 @@ class LocalStack:
         started = time.monotonic()
         with exclusive(self.config.local_dir / "lock", self._progress):
             self._check_port()
+            check_tools(self.config)
             self._check_model()
             with (
                 exclusive(BUILD_LOCK, self._progress),
@@ -125,6 +130,7 @@ class LocalStack:
     def status(self) -> Status:
         record = self._emulator.running()
         model = self._model.running()
+        tools = self._demo_tools.running()
         serving = record is not None and self._emulator.answers()
         lines = [
             (
@@ -138,6 +144,11 @@ class LocalStack:
                 if model
                 else "demo model  stopped"
             ),
+            (
+                f"demo tools  port {tools.port} (pid {tools.pid}), log {self._demo_tools.log}"
+                if tools
+                else "demo tools  stopped"
+            ),
         ]
         if serving:
             cloudformation = self._clients.cloudformation()
@@ -146,6 +157,7 @@ class LocalStack:
                 state = Stack(name, self.config).state(cloudformation, surroundings)
                 lines.append(f"{name:<11} {_STATES[state]}")
             lines.append(f"model       {self._deployed_model(cloudformation)}")
+            lines.append(f"tools       of {', '.join(self._tools.offered()) or 'nobody'}")
         up = serving and self.config.outputs_file.exists()
         if up:
             outputs = Outputs.read(self.config.outputs_file)
@@ -176,6 +188,11 @@ class LocalStack:
             client_id=client_id,
             password_file=self.config.state_dir / "password",
         )
+
+    def demo_notes_url(self) -> str | None:
+        """Where the demo's notes are shown; None where `CHAT_TOOLS` offers other tools."""
+        record = self._demo_tools.running() if self.config.tools is None else None
+        return f"http://127.0.0.1:{record.port}/notes" if record is not None else None
 
     def is_running(self) -> bool:
         """Whether its emulator runs, whoever started it."""
@@ -221,7 +238,9 @@ class LocalStack:
             self._progress.note(note)
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(published(self._clients), self._model_key.arn())
+        return Surroundings(
+            published(self._clients), self._model_key.arn(), tool_secrets(self.config)
+        )
 
     def _deployed_model(self, cloudformation: "CloudFormationClient") -> str:
         """As the workers were deployed, whatever this shell's variables say."""
@@ -237,19 +256,25 @@ class LocalStack:
         """Whether the emulator was started; the demo model is first, its port is told to it."""
         model = self._model.running()
         running = self._emulator.running() is not None
+        offers_demo = self.config.tools is None
+        if offers_demo and self._demo_tools.running() is None:
+            # Its library takes a while to import: meanwhile the others start.
+            self._demo_tools.begin()
         if self._sign_in.running() is None:
             with self._progress.step("Sign-in of demo users"):
                 self._sign_in.start()
         if model is None:
             with self._progress.step("Demo model"):
                 model = self._model.start(at_its_last_port=running)
-        if running:
-            return False
-        with self._progress.step("Environment of the emulator"):
-            emulator.sync_environment(self.config.logs_dir / "emulator-environment.log")
-        with self._progress.step(f"Emulator on port {self.config.port}"):
-            self._emulator.start(model_port=model.port)
-        return True
+        if not running:
+            with self._progress.step("Environment of the emulator"):
+                emulator.sync_environment(self.config.logs_dir / "emulator-environment.log")
+            with self._progress.step(f"Emulator on port {self.config.port}"):
+                self._emulator.start(model_port=model.port)
+        if offers_demo:
+            with self._progress.step("Demo tools"):
+                self._demo_tools.wait()
+        return not running
 
     def _build(self, stack: Stack) -> None:
         if not stack.is_built():
@@ -269,6 +294,7 @@ class LocalStack:
         cloudformation = self._clients.cloudformation()
         warming = WarmUp(self._clients, self._current_users)
         has_new_key = self._deploy_model_key()
+        self._tools.deploy()
         is_first = True
         for stack in stacks:
             builds[stack.name].result()
@@ -352,6 +378,7 @@ class LocalStack:
             with self._progress.step("Demo model ended"):
                 self._model.stop()
         self._sign_in.stop()
+        self._demo_tools.stop()
         self.config.outputs_file.unlink(missing_ok=True)
         return running is not None or model is not None
 

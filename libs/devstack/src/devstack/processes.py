@@ -17,7 +17,7 @@ LAST_PORT = 65_535
 CLOCK_DRIFT_SECONDS = 5.0
 """The system reckons creation times from a clock that may be set."""
 
-type ProcessName = Literal["emulator", "demo model", "sign-in"]
+type ProcessName = Literal["emulator", "demo model", "demo tools", "sign-in"]
 type Ending = Literal["ended", "killed"]
 
 

@@ -43,6 +43,10 @@ BUILD_SECONDS = 300
 DEPLOY_SECONDS = 300
 
 
+TOOL_SERVERS = "tools/servers"
+"""The SSM parameter, below the stage's prefix, that describes the tools' servers."""
+
+
 class _TemplateLoader(yaml.SafeLoader):
     """Reads CloudFormation's YAML without resolving its functions."""
 
@@ -74,13 +78,17 @@ class Surroundings:
         published: what the stacks publish in SSM, by `{stack}/{name}`: a stack is deployed again
             when a value that it reads has changed.
         model_key_arn: of the secret that holds the model server's key; empty: it needs none.
+        tool_secret_arns: comma list of the secrets that hold the tool servers' tokens.
     """
 
     published: Mapping[str, str] = field(default_factory=dict)
     model_key_arn: str = ""
+    tool_secret_arns: str = ""
 
 
-def local_parameters(config: LocalStackConfig, *, model_key_arn: str = "") -> dict[str, str]:
+def local_parameters(
+    config: LocalStackConfig, *, model_key_arn: str = "", tool_secret_arns: str = ""
+) -> dict[str, str]:
     """What differs from AWS, of every stack; a stack takes those that its template declares."""
     machine = platform.machine().lower()
     parameters = {
@@ -95,6 +103,9 @@ def local_parameters(config: LocalStackConfig, *, model_key_arn: str = "") -> di
         "EmulatorRights": str(config.enforce_rights).lower(),
         "AllowTokenInQuery": "true",
         "PostRate": "0",
+        "ToolServers": f"{published_prefix(STAGE)}{TOOL_SERVERS}",
+        "ToolSecretArns": tool_secret_arns,
+        "ToolNetwork": "private",
         "AllowedOrigins": _with_our_own(config.allowed_origins, config.port),
     }
     if config.model_url is not None:
@@ -139,7 +150,11 @@ class Stack:
 
     def parameters(self, surroundings: Surroundings) -> dict[str, str]:
         """Every parameter: one that is left out would keep the value it had."""
-        overrides = local_parameters(self._config, model_key_arn=surroundings.model_key_arn)
+        overrides = local_parameters(
+            self._config,
+            model_key_arn=surroundings.model_key_arn,
+            tool_secret_arns=surroundings.tool_secret_arns,
+        )
         return {
             name: overrides.get(name, default)
             for name, default in parameter_defaults(self.template).items()

@@ -1,17 +1,21 @@
 """What is run, in which order, and what of it on which account."""
 
+import json
 import subprocess
 from collections.abc import Iterator
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from devstack.deploying import deployment
 from devstack.deploying.deployment import deploy
 from devstack.deploying.plan import ALL, Plan
 from devstack.errors import DevstackError
+from devstack.progress import Progress
 from devstack.stacks import Stack
 
 STAMPS = {"Version": "v1.2.3", "DeploymentId": "6925f0a4"}
@@ -163,3 +167,57 @@ def test_an_account_that_is_not_ready_gets_nothing(
     with pytest.raises(DevstackError, match="not ready"):
         deploy("rest", "dev")
     assert commands == []
+
+
+class ToolsFunction:
+    """Lambda, as far as a deployment asks it."""
+
+    def __init__(self, answer: dict[str, object], error: str | None = None) -> None:
+        self.answer = answer
+        self.error = error
+        self.invoked: list[tuple[str, bytes]] = []
+
+    def client(self, _service: str) -> "ToolsFunction":
+        return self
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, object]:  # noqa: N803
+        self.invoked.append((FunctionName, Payload))
+        if self.error == "refused":
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "Invoke")
+        failed = {"FunctionError": "Unhandled"} if self.error else {}
+        return {"Payload": BytesIO(json.dumps(self.answer).encode()), **failed}
+
+
+@pytest.mark.usefixtures("account", "commands")
+@pytest.mark.parametrize(
+    ("unread", "error", "said"),
+    [
+        ([], None, "Tools: 5 of 2 servers."),
+        (["notes"], None, "Tools: 5 of 2 servers; not read: notes."),
+        ([], "failed", "did not refresh the tools: its log and the runbook say why."),
+        ([], "refused", "did not refresh the tools: ClientError."),
+    ],
+)
+def test_tools_are_read_after_a_deployment_of_the_workers(
+    monkeypatch: pytest.MonkeyPatch, unread: list[str], error: str | None, said: str
+) -> None:
+    function = ToolsFunction({"servers": 2, "tools": 5, "unread": unread}, error)
+    monkeypatch.setattr(Plan, "session", lambda _plan: function)
+    monkeypatch.setattr(deployment, "state_of", lambda _session, _name: "there")
+    told = StringIO()
+
+    deploy("workers", "dev", Progress(told))
+
+    assert function.invoked == [("chat-dev-workers_tools", b'{"action": "refresh"}')]
+    assert said in told.getvalue()
+
+
+@pytest.mark.usefixtures("account", "commands")
+def test_no_other_stack_reads_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = ToolsFunction({})
+    monkeypatch.setattr(Plan, "session", lambda _plan: function)
+    monkeypatch.setattr(deployment, "state_of", lambda _session, _name: "there")
+
+    deploy("rest", "dev")
+
+    assert function.invoked == []

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from devstack.config import LocalStackConfig
 from devstack.deploying.concurrency import ROOMY, Fit, fit
 from devstack.deploying.plan import ALL, Plan, is_emulated
@@ -14,10 +16,13 @@ from devstack.emulator import uv
 from devstack.errors import DevstackError
 from devstack.progress import Progress
 from devstack.stacks import BUILD_MARKER, DEPLOY_ORDER, SAM, Stack
+from devstack.warm_up import REFRESH
 
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 
 PROTECTION = "ProtectData"
+WITH_TOOLS = ("workers", ALL)
+"""What deploys the function that keeps the catalogue of tools."""
 
 
 def deploy(stack: str, stage: str, progress: Progress | None = None) -> None:
@@ -44,6 +49,25 @@ def deploy(stack: str, stage: str, progress: Progress | None = None) -> None:
         progress.note("First deployment: without protection, which follows.")
         _deploy(plan, overrides | {PROTECTION: "false"})
     _deploy(plan, overrides)
+    if stack in WITH_TOOLS:
+        _refresh_tools(plan, progress)
+
+
+def _refresh_tools(plan: Plan, progress: Progress) -> None:
+    """Another `ToolServers` counts at once, and not at the next five minutes; that is all there is to it."""
+    function = f"chat-{plan.stage}-workers_tools"
+    try:
+        answer = plan.session().client("lambda").invoke(FunctionName=function, Payload=REFRESH)
+        refreshed = json.loads(answer["Payload"].read())
+    except (BotoCoreError, ClientError, ValueError) as error:
+        progress.note(f"{function} did not refresh the tools: {type(error).__name__}.")
+        return
+    if "FunctionError" in answer:
+        progress.note(f"{function} did not refresh the tools: its log and the runbook say why.")
+        return
+    unread = ", ".join(refreshed["unread"])
+    said = f"Tools: {refreshed['tools']} of {refreshed['servers']} servers"
+    progress.note(f"{said}; not read: {unread}." if unread else f"{said}.")
 
 
 def _is_built_here(plan: Plan) -> bool:
