@@ -1,5 +1,6 @@
 """What who listens hears of a reply while it is written."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -9,6 +10,9 @@ import pytest
 
 from commons.dal import Table
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
+from commons.records.connection import Removals, Subscription
+from commons.schemas.generation import GenerationRequest
+from workers_agent.services.deltas import DeltaBroadcast
 
 from .conftest import CHANNEL, FAST, RecordingBroadcaster, Room, ScriptedModel, delivery, says
 
@@ -291,3 +295,59 @@ def test_whoever_left_is_not_told_from_an_old_list(
 
     assert len(room.broadcaster.frames("leaving")) <= heard + 1
     assert len(room.broadcaster.frames("staying")) > heard + 1
+
+
+def test_nobody_in_a_full_room_lacks_the_end_of_a_short_reply(room: Room) -> None:
+    for number in range(300):
+        room.listen(f"socket-{number:03}", f"user-{number:03}")
+    seq = room.say("Hello")
+    crowded = replace(FAST, frames_per_second=100.0, post=0.1)
+    worker = room.worker(ScriptedModel(says(*["w "] * 20, delay=0.01)), pace=crowded)
+
+    worker.answer([delivery(seq)])
+
+    reply = room.replies()[0].data.text
+    assert all(room.broadcaster.text(f"socket-{n:03}") == reply for n in range(300))
+
+
+def test_the_end_of_a_reply_waits_for_a_full_room_as_long_as_a_worker_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    async def wait(_tasks: object, **options: float) -> None:
+        waits.append(options["timeout"])
+
+    monkeypatch.setattr("workers_agent.services.deltas.asyncio.wait", wait)
+    for listeners in (10, 4_000, 100_000):
+        asyncio.run(finish_with(listeners))
+
+    assert [round(each, 2) for each in waits] == [0.3, 1.3, 2.0]
+
+
+async def finish_with(listeners: int) -> None:
+    request = GenerationRequest(channel_id=CHANNEL, question_seq=1, generation=1)
+    row = Subscription(
+        channel_id=CHANNEL,
+        connection_id="c",
+        user_id="u",
+        state="live",
+        expires_at=2**40,
+        connected_at=0,
+    )
+
+    class Audience:
+        def subscriptions(self, _channel_id: str) -> list[Subscription]:
+            return [row.model_copy(update={"connection_id": f"c{n}"}) for n in range(listeners)]
+
+        def removed_since(self, _channel_id: str, _began_at: int) -> Removals:
+            return Removals()
+
+        def forget(self, connection_id: str) -> None:
+            raise AssertionError(connection_id)
+
+    deltas = DeltaBroadcast(request, Audience(), RecordingBroadcaster(), pace=FAST)
+    await deltas._take_audience()
+    deltas._tasks = [asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(asyncio.sleep(0))]
+    await deltas.finish(0.3)
+    await deltas.stop()

@@ -9,7 +9,7 @@ import pytest
 
 from commons.dal import PutWrite, Table, Write
 from commons.dynamodb.exceptions import StorageBusyError, StorageUnreachableError
-from commons.records.connection import Subscription
+from commons.records.connection import Removals, Subscription
 from commons.records.generation import FinishedText
 from commons.services.spend import SpendService
 from workers_agent.services.claims import ClaimsService
@@ -35,8 +35,8 @@ class ClosedTable:
             raise StorageUnreachableError("no answer")
         return self.room.connections.subscriptions(channel_id)
 
-    def still_live(self, subscriptions: Sequence[Subscription]) -> frozenset[str]:
-        raise StorageUnreachableError(f"no answer about {len(subscriptions)}")
+    def removed_since(self, channel_id: str, began_at: int) -> Removals | None:
+        raise StorageUnreachableError(f"no answer about {channel_id} since {began_at}")
 
     def forget(self, connection_id: str) -> None:
         raise AssertionError(f"nobody is gone: {connection_id}")
@@ -58,7 +58,7 @@ def test_an_audience_that_cannot_be_read_costs_no_reply(room: Room, fails_from: 
 def test_whoever_left_hears_nothing_where_the_audience_cannot_be_read(
     room: Room, in_background: InBackground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers_agent.services.deltas.AUDIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("workers_agent.services.deltas.AUDIENCE_SECONDS", 0.5)
     room.listen("socket")
     seq = room.say("Hello")
     audience = ClosedTable(room, fails_from=10**9)

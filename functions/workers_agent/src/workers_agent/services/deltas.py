@@ -1,26 +1,35 @@
 """A reply as it is written, to everybody who listens."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+import time
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from commons.dynamodb.exceptions import StorageUnavailableError
+from commons.clock import epoch_milliseconds, epoch_seconds
+from commons.dynamodb.exceptions import StorageBusyError, StorageUnavailableError
+from commons.errors import UnavailableError
 from commons.observability import log
 from commons.realtime import encoded_frames
-from commons.realtime.broadcaster import IBroadcaster, Post
-from commons.records.connection import Subscription
+from commons.realtime.broadcaster import TRUSTED_SECONDS, IBroadcaster, Outcome, Post
+from commons.records.connection import Removals, Subscription
 from commons.schemas.generation import GenerationRequest
 from workers_agent.pace import Pace
 
 QUIET_SECONDS: Final = 2.0
 """How long a connection that did not take a frame is left alone: it must not slow the others down."""
 
-AUDIENCE_SECONDS: Final = 0.6
-"""Who listens is known so long after it was read. With the time that a post may take, a removed
-member hears nothing after 1 s. In a full channel the list is older by then: whoever is to be told
-is looked at again first. Where subscriptions cannot be read nobody hears anything."""
+AUDIENCE_SECONDS: Final = 1.0
+"""How old the list of who listens may be when a frame leaves (docs/adr/0052). In a full channel it is
+older by then: who was removed meanwhile is looked at first. Where that cannot be read nobody hears
+anything."""
+
+END_SECONDS: Final = 2.0
+"""What the end of a reply waits for a full room at most."""
+
+POSTS_PER_SECOND: Final = 4_000
+"""Of one worker (`poe bench fanout`)."""
 
 LAST_PAUSE_SECONDS: Final = 0.1
 """Between two tries to send the end to whoever has not taken it."""
@@ -36,8 +45,8 @@ class IAudience(Protocol):
         """The live subscriptions, consistently read."""
         ...
 
-    def still_live(self, subscriptions: Sequence[Subscription]) -> frozenset[str]:
-        """The connections of those that are live by now, consistently read."""
+    def removed_since(self, channel_id: str, began_at: int) -> Removals | None:
+        """Who was removed since a look that began then; None: the list has to be read anew."""
         ...
 
     def forget(self, connection_id: str) -> None:
@@ -105,6 +114,7 @@ class DeltaBroadcast:
         self._closing = asyncio.Event()
         self._deadline = 0.0
         self._audience_read_at = float("-inf")
+        self._audience_read_since = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.first_told: float | None = None
 
@@ -146,7 +156,12 @@ class DeltaBroadcast:
             ]
 
     async def finish(self, seconds: float) -> None:
-        """Sends what is left, also to who missed something, and waits for it so long at most."""
+        """Sends what is left, also to who missed something, and waits for it so long at most.
+
+        In a full room it takes longer until everybody had their turn: 2 s at most.
+        """
+        turn = len(self._listeners) / POSTS_PER_SECOND
+        seconds = max(seconds, min(seconds + turn, END_SECONDS))
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._closing.set()
         self._wake.set()
@@ -181,7 +196,7 @@ class DeltaBroadcast:
 
     async def _take_audience(self) -> None:
         channel_id = self._request.channel_id
-        began = asyncio.get_running_loop().time()
+        began, since = time.monotonic(), epoch_milliseconds()
         try:
             rows = await asyncio.to_thread(self._audience.subscriptions, channel_id)
         except StorageUnavailableError as error:
@@ -191,7 +206,7 @@ class DeltaBroadcast:
         self._listeners = {
             row.connection_id: self._known_as(row) or _Listener(row, behind=told) for row in rows
         }
-        self._audience_read_at = began
+        self._audience_read_at, self._audience_read_since = began, since
         self._wake.set()
 
     def _known_as(self, row: Subscription) -> _Listener | None:
@@ -204,7 +219,7 @@ class DeltaBroadcast:
         while not self._closing.is_set():
             await self._wake.wait()
             self._wake.clear()
-            if await self._send(seconds=self._pace.post):
+            if await self._send(seconds=self._pace.post, at_once=self._turn()):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
                         await self._closing.wait()
@@ -218,7 +233,9 @@ class DeltaBroadcast:
         while (left := self._deadline - loop.time()) > 0:
             for listener in self._listeners.values():
                 listener.quiet_until = 0.0
-            await self._send(seconds=min(self._pace.post, left))
+            everybody = len(self._listeners)
+            seconds = min(self._pace.post + everybody / POSTS_PER_SECOND, left)
+            await self._send(seconds=seconds, at_once=everybody)
             if self._has_told_all():
                 return
             await asyncio.sleep(LAST_PAUSE_SECONDS)
@@ -246,14 +263,17 @@ class DeltaBroadcast:
         """How many are told at a time: what the pace sends while one post may take."""
         return max(1, int(self._pace.frames_per_second * self._pace.post))
 
-    async def _send(self, *, seconds: float) -> bool:
-        """Sends everybody what they lack; False where nobody lacks anything."""
-        posts = await self._of_those_who_still_listen(self._posts())
+    async def _send(self, *, seconds: float, at_once: int) -> bool:
+        """Sends so many of them what they lack; False where nobody lacks anything."""
+        posts = self._posts(at_once)
         if not posts:
             return False
-        outcome = await asyncio.to_thread(
-            self._broadcaster.send, posts.values(), budget_seconds=seconds
-        )
+        try:
+            outcome = await asyncio.to_thread(self._post, posts, seconds)
+        except UnavailableError as error:
+            log.warning("audience not read", error=type(error).__name__)
+            self._mark_behind(posts)
+            return True
         if self.first_told is None and outcome.delivered:
             self.first_told = asyncio.get_running_loop().time()
         if missed := outcome.failed | outcome.unready:
@@ -265,31 +285,37 @@ class DeltaBroadcast:
             await self._forget(outcome.gone)
         return True
 
-    async def _of_those_who_still_listen(self, posts: dict[str, Post]) -> dict[str, Post]:
-        """Whoever is to be told now, looked at again where the list is too old to trust."""
-        age = asyncio.get_running_loop().time() - self._audience_read_at
-        if not posts or age <= AUDIENCE_SECONDS:
-            return posts
-        asked = [
-            listener.subscription
-            for connection_id in posts
-            if (listener := self._listeners.get(connection_id)) is not None
-        ]
-        try:
-            still_live = await asyncio.to_thread(self._audience.still_live, asked)
-        except StorageUnavailableError as error:
-            log.warning("audience not read", error=type(error).__name__)
-            self._mark_behind(posts)
-            return {}
-        for connection_id in posts.keys() - still_live:
-            self._listeners.pop(connection_id, None)
+    def _post(self, posts: Mapping[str, Post], seconds: float) -> Outcome:
+        """To whoever still listens, looked at again where the list is too old to trust.
+
+        Raises:
+            UnavailableError: that cannot be said.
+        """
+        age = time.monotonic() - self._audience_read_at + min(seconds, TRUSTED_SECONDS)
+        still = posts if age <= AUDIENCE_SECONDS else self._not_removed(posts, frozenset(posts))
+        return self._broadcaster.send(
+            still.values(),
+            budget_seconds=seconds,
+            revalidate=lambda waiting: self._not_removed(posts, waiting),
+        )
+
+    def _not_removed(
+        self, posts: Mapping[str, Post], connection_ids: frozenset[str]
+    ) -> dict[str, Post]:
+        channel_id = self._request.channel_id
+        removals = self._audience.removed_since(channel_id, self._audience_read_since)
+        if removals is None:
+            raise StorageBusyError("the list of listeners is too old")
+        listeners = self._listeners
         return {
-            connection_id: post
-            for connection_id, post in posts.items()
-            if connection_id in still_live
+            each: posts[each]
+            for each in connection_ids
+            if not removals.closed
+            and each in listeners
+            and listeners[each].subscription.identity not in removals.removed
         }
 
-    def _posts(self) -> dict[str, Post]:
+    def _posts(self, at_once: int) -> dict[str, Post]:
         moment = asyncio.get_running_loop().time()
         piece = self._text[self._told :]
         has_news = bool(piece) or self._replaces_told_text()
@@ -306,15 +332,16 @@ class DeltaBroadcast:
         lacking = [
             listener
             for listener in self._listeners.values()
-            if (listener.behind or has_news) and listener.quiet_until <= moment
+            if (listener.behind or has_news)
+            and listener.quiet_until <= moment
+            and listener.subscription.expires_at > epoch_seconds()
         ]
         if has_news:
             for listener in self._listeners.values():
                 listener.behind = listener.behind or listener.quiet_until > moment
         lacking.sort(key=lambda listener: listener.told_at)
-        turn = self._turn()
         posts: dict[str, Post] = {}
-        for listener in lacking[:turn]:
+        for listener in lacking[:at_once]:
             subscription = listener.subscription
             frame = everything if listener.behind else news
             posts[subscription.connection_id] = Post(
@@ -322,7 +349,7 @@ class DeltaBroadcast:
             )
             listener.behind = False
             listener.told_at = moment
-        for listener in lacking[turn:]:
+        for listener in lacking[at_once:]:
             listener.behind = True
         return posts
 

@@ -32,6 +32,7 @@ from commons.records.connection import (
     MAX_CHANNELS,
     MAX_CONNECTIONS,
     Connection,
+    Removals,
     Subscription,
     UserConnection,
 )
@@ -169,6 +170,10 @@ class ConnectionsService(SubscriptionsService):
             return []
         self._removals.note(channel_id, rows)
         return [row.connection_id for row in self.end(rows)]
+
+    def removed_since(self, channel_id: str, began_at: int) -> Removals | None:
+        """As `RemovalsService.since`."""
+        return self._removals.since(channel_id, began_at)
 
     def remove_channel(self, channel_id: str) -> list[str]:
         """Ends every subscription to the channel, once it is marked as deleted.
