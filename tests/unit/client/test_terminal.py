@@ -306,7 +306,7 @@ async def test_a_call_is_shown_in_full_and_approved_by_a_key(
     async with terminal(chat, new_session, (100, 40)) as played:
         call = chat.call(arguments={"text": "milk\nand bread", "times": 2})
         await played.until_on_screen("needs your approval")
-        for text in ("notes.add", "and bread", "times: 2", "you decides, until", "a approves"):
+        for text in ("notes.add", "and bread", "times: 2", "you decide, until", "a approves"):
             assert text in played.screen()
         await played.until(lambda: "your approval is needed" in played.said("#hint"))
 

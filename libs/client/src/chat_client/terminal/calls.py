@@ -62,7 +62,7 @@ def status_of(call: ToolCall, *, mine: bool, me: str) -> str:
 
 def who_decides(rule: ApprovalRule, asker: str, until: datetime | None) -> str:
     who = {
-        "requester": f"{asker or 'whoever asked'} decides",
+        "requester": "you decide" if asker == "you" else f"{asker or 'whoever asked'} decides",
         "owner": "an owner decides",
         "anyone": "any member may decide",
     }.get(rule, "somebody else decides")
