@@ -12,14 +12,29 @@ from tests.doubles.repository import InMemoryRepository
 from tests.doubles.tools import CLOCK, NOTES, VALUES, CountingTools, answers, fails, is_lost, offer
 
 from commons.dal import Table, Update
+from commons.dynamodb.exceptions import StorageBusyError
+from commons.records.generation import OpenGeneration
 from commons.records.tool import ToolCallRecord
 from commons.schemas.event import ToolDecided, ToolFinished, ToolRequested, ToolRequestedData, Usage
+from commons.services.tool_calls import ToolCallsService
 from workers_agent.model import ModelFailedError
 from workers_agent.schemas import ToolAnswer
 from workers_agent.services.agent_loop import NO_MORE_CALLS
 from workers_agent.services.transcript import DENIED, UNKNOWN
 
-from .conftest import CHANNEL, FAST, AskedCall, Room, ScriptedModel, asks, delivery, redact, says
+from .conftest import (
+    CHANNEL,
+    FAST,
+    TEN_TOKENS,
+    AskedCall,
+    Room,
+    ScriptedModel,
+    asks,
+    delivery,
+    hangs,
+    redact,
+    says,
+)
 from .conftest import fails as model_fails
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
@@ -335,6 +350,54 @@ def test_a_call_that_may_be_repeated_is_made_again_where_its_answer_is_lost(
 
     assert list(tools.counts.values()) == [2]
     assert outcomes(room) == ["ok"]
+
+
+def test_storage_that_fails_one_call_leaves_the_fate_of_another_alone(
+    room: Room, tools: CountingTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = room.say("What time is it, and set it.")
+    model = ScriptedModel(asks(("values_set", {}), NOTE), says("Done."))
+    worker = room.worker(model, tools=tools, pace=replace(FAST, patience=0.0, lease=0.0))
+    worker.answer([delivery(seq)])
+    room.decide("approve", call=0)
+    room.decide("approve", call=1)
+    tools.behaviours["notes.add"] = answers("noted", after=0.2)
+    start = ToolCallsService.start
+    fails_now = iter([True])
+
+    def fails_first(
+        self: ToolCallsService, row: OpenGeneration, call: ToolCallRecord
+    ) -> ToolCallRecord:
+        if call.position == 0 and next(fails_now, False):
+            raise StorageBusyError("full")
+        return start(self, row, call)
+
+    monkeypatch.setattr(ToolCallsService, "start", fails_first)
+    worker.answer([delivery(seq)])
+    monkeypatch.undo()
+    worker.answer([delivery(seq)])
+
+    assert [reply.data.text for reply in room.replies()] == ["Done."]
+    assert outcomes(room) == ["ok", "ok"]
+    assert list(tools.counts.values()) == [1, 1]
+
+
+def test_a_cancelled_request_after_a_call_costs_its_own_words_alone(
+    room: Room, tools: CountingTools, in_background: InBackground
+) -> None:
+    room.listen("socket")
+    seq = room.say("What time is it?")
+    model = ScriptedModel(asks(NOW, text="I look. " * 200), hangs(after=["It is"]))
+    worker = room.worker(model, tools=tools, pace=replace(FAST, idle=5.0), channel_tokens=100_000)
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while not room.broadcaster.text("socket").endswith("It is"):
+        time.sleep(0.01)
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+    answering.join()
+
+    assert room.usage().output_tokens < TEN_TOKENS.output_tokens + 10
+    assert room.set_aside() == room.usage().tokens
 
 
 def test_the_ninth_call_is_not_made_and_the_model_answers_with_what_there_is(
