@@ -8,8 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from tests.doubles.canary import canary
 from tests.doubles.repository import InMemoryRepository
-from tests.doubles.tools import CLOCK, NOTES, VALUES, CountingTools, answers, fails, is_lost, offer
+from tests.doubles.tools import (
+    CLOCK,
+    NOTES,
+    VALUES,
+    Behaviour,
+    CountingTools,
+    answers,
+    fails,
+    is_lost,
+    offer,
+)
 
 from commons.dal import Table, Update
 from commons.dynamodb.exceptions import StorageBusyError
@@ -616,6 +627,56 @@ def test_a_cancel_during_a_call_ends_the_reply_and_says_what_became_of_the_call(
     assert (reply.data.finish_reason, reply.data.text) == ("cancelled", "I do it.")
     assert outcomes(room) == [outcome]
     assert [event.type for event in room.events()][-2:] == ["tool.finished", "message.created"]
+
+
+def test_a_channel_that_is_deleted_during_a_call_leaves_nothing(
+    room: Room, tools: CountingTools, in_background: InBackground
+) -> None:
+    begun = threading.Event()
+
+    async def slow(_call: ToolCallRecord) -> ToolAnswer:
+        begun.set()
+        await asyncio.sleep(2)
+        return ToolAnswer(outcome="ok", text="late")
+
+    tools.behaviours["clock.now"] = slow
+    seq = room.say("What time is it?")
+    worker = room.worker(ScriptedModel(asks(NOW), says("Noon.")), tools=tools)
+    undone: list[str] = []
+    answering = in_background(lambda: undone.extend(worker.answer([delivery(seq)])))
+    assert begun.wait(5)
+
+    room.close_channel()
+    answering.join()
+
+    assert undone == []
+    assert room.generations.list_open(CHANNEL) == []
+    assert len(tools.made) == 1
+
+
+@pytest.mark.parametrize(
+    "behaviour", [answers(canary("result")), fails(canary("result")), is_lost()]
+)
+def test_neither_arguments_nor_results_are_in_a_log_line(
+    room: Room, tools: CountingTools, behaviour: Behaviour
+) -> None:
+    """The root `conftest.py` fails whoever logs that word."""
+    arguments: dict[str, object] = {"text": canary("argument")}
+    tools.behaviours |= {"clock.now": behaviour, "notes.add": behaviour}
+    asked: list[AskedCall] = [
+        ("clock_now", arguments),
+        ("notes_add", arguments),
+        ("notes_add", canary("broken")),
+        (canary("name"), arguments),
+    ]
+    seq = room.say(canary("question"))
+    worker = room.worker(ScriptedModel(asks(*asked), says(canary("text"))), tools=tools)
+
+    worker.answer([delivery(seq)])
+    room.decide("approve", call=1)
+    worker.answer([delivery(seq)])
+
+    assert len(room.replies()) == 1
 
 
 def test_a_result_that_comes_with_the_cancel_is_laid_down(
