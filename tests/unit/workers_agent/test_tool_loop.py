@@ -465,6 +465,18 @@ def test_a_channel_without_tools_offers_none_and_makes_no_call(
     assert tools.made == []
 
 
+@pytest.mark.parametrize(("calls", "requests"), [(0, 4), (8, 1)])
+def test_a_stack_that_makes_no_calls_offers_no_tools(
+    room: Room, tools: CountingTools, calls: int, requests: int
+) -> None:
+    model = ScriptedModel(says("Hi."))
+    worker = room.worker(model, tools=tools, max_tool_calls=calls, max_model_requests=requests)
+
+    worker.answer([delivery(room.say("Hello"))])
+
+    assert model.prompts[0].tools == []
+
+
 def test_tools_are_offered_as_the_channel_allows_them(room: Room) -> None:
     room.configure(mode="always", tools=["notes.*"])
     model = ScriptedModel(says("Hi."))

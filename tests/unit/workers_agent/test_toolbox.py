@@ -5,7 +5,7 @@ import re
 import pytest
 
 from commons.records.tool import BadArgumentsError, ChannelTool
-from workers_agent.services.toolbox import MAX_NAME, Toolbox
+from workers_agent.services.toolbox import MAX_DEPTH, MAX_NAME, Toolbox
 
 
 def tool(name: str, *, description: str = "Does it.", title: str | None = None) -> ChannelTool:
@@ -70,3 +70,16 @@ def test_a_tool_that_was_called_and_is_gone_is_described_only_where_no_other_is(
 def test_arguments_that_are_no_json_object_are_refused(arguments: str) -> None:
     with pytest.raises(BadArgumentsError):
         Toolbox([tool("notes.add")]).call("notes_add", arguments)
+
+
+def _nested(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+def test_arguments_are_nested_so_deep_and_no_deeper() -> None:
+    toolbox = Toolbox([tool("notes.add")])
+
+    assert toolbox.call("notes_add", _nested(MAX_DEPTH)).tool == "notes.add"
+    for levels in (MAX_DEPTH + 1, 500, 2_500):
+        with pytest.raises(BadArgumentsError):
+            toolbox.call("notes_add", _nested(levels))

@@ -16,8 +16,8 @@ from workers_agent.services.step_calls import StepCalls
 from workers_agent.services.writing import Written
 
 NO_MORE_CALLS: Final = "No more tools can be called for this reply."
-MAX_TOOL_NAME: Final = 100
-"""Of a name that the model has made up."""
+MAX_PROVIDERS_WORD: Final = 100
+"""Of a call's id, and of a name that the model has made up."""
 
 
 class AgentLoop:
@@ -85,8 +85,14 @@ class AgentLoop:
                 error = None
             except BadArgumentsError as refusal:
                 error = str(refusal)
-            tool = self._attempts.toolbox.qualified_name(chunk.name)[:MAX_TOOL_NAME]
-            asked.append(StepCall(provider_call_id=chunk.call_id, tool=tool, error=error))
+            tool = self._attempts.toolbox.qualified_name(chunk.name)
+            asked.append(
+                StepCall(
+                    provider_call_id=chunk.call_id[:MAX_PROVIDERS_WORD],
+                    tool=tool if error is None else tool[:MAX_PROVIDERS_WORD],
+                    error=error,
+                )
+            )
         step = GenerationStep(text=self._deltas.new_text, calls=asked, usage=written.usage)
         cost = self._attempts.answered(written.usage)
         requesting = partial(

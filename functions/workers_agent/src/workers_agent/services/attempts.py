@@ -112,7 +112,8 @@ class Attempts:
         if channel is None:
             raise ChannelNotFoundError
         agent = channel.agent
-        tools = self._by.catalogue.for_channel(agent)
+        acts = self._by.bounds.calls > 0 and self._by.bounds.requests > 1
+        tools = self._by.catalogue.for_channel(agent) if acts else []
         self.toolbox = Toolbox(tools, called=called_tools(row.steps))
         prompt = self._by.context.prompt(
             row.channel_id, row.question_seq, agent, has_tools=bool(tools or row.steps)

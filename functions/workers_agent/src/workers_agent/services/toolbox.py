@@ -11,6 +11,9 @@ from commons.records.tool import BadArgumentsError, ChannelTool, NewCall
 from workers_agent.model import ToolSpec
 
 MAX_NAME: Final = 64
+MAX_DEPTH: Final = 32
+"""Of arguments: whoever reads them after us may take no more."""
+
 _DIGEST: Final = 8
 
 _REFUSED: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -75,6 +78,8 @@ class Toolbox:
             parsed = None
         if not isinstance(parsed, dict):
             raise BadArgumentsError("The arguments are no JSON object.")
+        if _is_deeper(parsed, MAX_DEPTH):
+            raise BadArgumentsError(f"The arguments are nested more than {MAX_DEPTH} levels deep.")
         return NewCall.of(tool, parsed)
 
 
@@ -85,3 +90,18 @@ def _sent_name(name: str, plain: Counter[str]) -> str:
         return sent
     digest = sha256(name.encode()).hexdigest()[:_DIGEST]
     return f"{sent[: MAX_NAME - _DIGEST - 1]}_{digest}"
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Level by level: nothing that is nested without end may end us."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            part
+            for each in layer
+            if isinstance(each, dict | list)
+            for part in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not layer:
+            return False
+    return True
