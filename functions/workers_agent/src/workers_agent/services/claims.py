@@ -19,6 +19,7 @@ from commons.dal import (
     all_of,
 )
 from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
+from commons.errors import ChannelNotFoundError
 from commons.observability import log
 from commons.records.generation import FinishedText, OpenGeneration
 from commons.records.spend import Cost, Reservation
@@ -115,13 +116,19 @@ class ClaimsService(BaseService):
     def _resume(self, row: OpenGeneration) -> Claim | None:
         """The claim of a reply that has waited for people, once it waits for nobody."""
         try:
-            if self._calls.waits(row) and not self._endings.is_unwanted(row):
+            if self._calls.waits(row) and self._is_wanted(row):
                 return None
             item = self._take(row.key, fenced(row), failed_claims=0, resumed_at=self._clock())
         except (GenerationLostError, ConditionFailedError):
             log.info("reply was taken or ended meanwhile")
             return None
         return Claim(OpenGeneration.model_validate(item))
+
+    def _is_wanted(self, row: OpenGeneration) -> bool:
+        try:
+            return not self._endings.is_unwanted(row)
+        except ChannelNotFoundError:
+            return False
 
     def _take_over(self, row: OpenGeneration) -> Claim | None:
         """The claim of a worker whose lease has run out."""

@@ -84,6 +84,8 @@ class OpenGenerationsService(BaseService):
         except GenerationLostError:
             # Somebody has it.
             return True
+        except ChannelNotFoundError:
+            return False
 
     def _wake(self, row: OpenGeneration) -> None:
         self._queue.ask(

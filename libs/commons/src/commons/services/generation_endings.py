@@ -16,6 +16,7 @@ from commons.dal import (
     all_of,
 )
 from commons.dynamodb.exceptions import TransactionCanceledError
+from commons.errors import ChannelNotFoundError
 from commons.records.generation import ChannelCancels, EndedGeneration, OpenGeneration
 from commons.records.spend import NO_COST, Cost
 from commons.schemas.event import (
@@ -157,12 +158,15 @@ class GenerationEndingsService(BaseService):
         return current.is_cancelled(cancels)
 
     def is_unwanted(self, row: OpenGeneration) -> bool:
-        """Whether nobody waits for it by now: it was cancelled, or its question or channel is gone.
+        """Whether nobody waits for it by now: it was cancelled, or its question deleted.
 
         Raises:
             GenerationLostError: somebody else holds it, or has ended it.
+            ChannelNotFoundError: the channel was deleted.
         """
-        if self.is_cancelled(row) or self._membership.find_channel(row.channel_id) is None:
+        if self._membership.find_channel(row.channel_id) is None:
+            raise ChannelNotFoundError
+        if self.is_cancelled(row):
             return True
         question = self._event_log.get_message(row.channel_id, row.question_seq)
         return bool(question.data.redacted)
