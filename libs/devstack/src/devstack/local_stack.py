@@ -127,11 +127,6 @@ class LocalStack:
             with self._progress.step("State removed"):
                 self._emulator.forget_state()
 
-    def demo_notes_url(self) -> str | None:
-        """Shows the notes of the demo's tools; None: they do not run, `CHAT_TOOLS` names others."""
-        tools = self._demo_tools.running()
-        return None if tools is None else f"http://127.0.0.1:{tools.port}/notes"
-
     def status(self) -> Status:
         record = self._emulator.running()
         model = self._model.running()
