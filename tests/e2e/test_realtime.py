@@ -210,6 +210,19 @@ def test_typing_and_read_marks_reach_the_others_only(
         assert not frames_of(second, "read", channel)
 
 
+def test_who_stops_typing_at_once_is_told_of_afterwards(
+    alice: RestClient, bob: RestClient, connect: Connect
+) -> None:
+    channel = alice.create_channel("bob")
+    with connect(alice, channels=[channel]) as first, connect(bob, channels=[channel]) as second:
+        second.send("typing", channelId=channel, typing=True)
+        first.wait_for(lambda _frames: bool(frames_of(first, "typing", channel)))
+        second.send("typing", channelId=channel, typing=False)
+        first.wait_for(lambda _frames: len(frames_of(first, "typing", channel)) > 1)
+
+        assert [frame["typing"] for frame in frames_of(first, "typing", channel)] == [True, False]
+
+
 def test_a_ping_with_heads_shows_what_a_lost_push_would_hide(
     alice: RestClient, connect: Connect
 ) -> None:

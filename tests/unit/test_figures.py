@@ -23,13 +23,13 @@ from commons.services import (
     replay,
     tickets,
     tool_calls,
+    typing_notices,
 )
 from commons.services.rate_limit import PostRateService
 from commons.websocket import frame_handler
 from rest_api import schemas as rest_schemas
 from rest_api.services import channels, reactions, unread
 from websocket_session import schemas as session_schemas
-from websocket_session.services import typing
 from workers_agent import tool_function
 from workers_agent.pace import Pace
 from workers_agent.services import claims, step_calls
@@ -74,7 +74,7 @@ CONTRACT: Mapping[str, tuple[object, object]] = {
     "bytes of a client's frame": (frame_handler.MAX_CLIENT_FRAME_BYTES, 32 * 1_024),
     "events of a replay": (replay.MAX_EVENTS, 1_000),
     "bytes of a replay": (replay.MAX_BYTES, 1_024 * 1_024),
-    "the same typing is told again after": (typing.REPEAT_MILLISECONDS, 2_000),
+    "the same typing is told again after": (typing_notices.REPEAT_MILLISECONDS, 2_000),
     "offline after": (presence_changes.GRACE_SECONDS, 5),
     "live connections of a channel whose presence is pushed": (rooms.MAX_LISTENERS, 200),
     "who takes no presence is closed after": (presence.CLOSED_AFTER_MILLISECONDS, 10_000),

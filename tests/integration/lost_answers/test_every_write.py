@@ -29,18 +29,17 @@ from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.connections import ConnectionsService
 from commons.services.generation_endings import Ending, GenerationEndingsService
 from commons.services.generations import GenerationsService
-from commons.services.membership import MembershipService
 from commons.services.rate_limit import NoticeRateService, PostRateService
 from commons.services.spend import SpendService
 from commons.services.tickets import TicketsService
 from commons.services.tool_calls import ToolCallsService
 from commons.services.tool_catalogue import ToolCatalogueService
 from commons.services.tool_decisions import ToolDecisionsService
+from commons.services.typing_notices import TypingNoticesService
 from rest_api.app import RestApi
 from rest_api.composition import build_services
 from rest_api.settings import Settings
 from websocket_session.services.renewal import RenewalService
-from websocket_session.services.typing import TypingService
 from workers_agent.services.claims import Claim, ClaimsService
 from workers_presence.composition import build_services as build_presence
 from workers_presence.schemas import Check
@@ -206,16 +205,27 @@ def renew(world: World) -> object:
     return service.renew(world.connections.require("connection-of-bob"), "token").user_id
 
 
-def type_(world: World) -> object:
-    service = TypingService(
+def typing_notices(world: World, seconds_later: int = 0) -> TypingNoticesService:
+    def moment() -> int:
+        return (NOW + seconds_later) * 1_000
+
+    return TypingNoticesService(
         world.storage,
         broadcasts=world.broadcasts,
-        membership=MembershipService(world.storage),
-        notice_rate=NoticeRateService(world.storage, kind="typing", clock=lambda: NOW * 1_000),
-        clock=lambda: NOW * 1_000,
+        notice_rate=NoticeRateService(world.storage, kind="typing", clock=moment),
+        clock=moment,
     )
-    connection = world.connections.require("connection-of-bob")
-    return service.set(connection, world.channel, typing=True)
+
+
+def type_(world: World) -> object:
+    typing_notices(world).say(world.channel, "bob", typing=True)
+    return frames_seen(world)
+
+
+def type_and_stop(world: World) -> object:
+    typing_notices(world).say(world.channel, "bob", typing=True)
+    typing_notices(world, 1).say(world.channel, "bob", typing=False)
+    return typing_notices(world, 2).tell_wanted(world.channel, "bob"), frames_seen(world)
 
 
 def post_at_a_rate(world: World) -> object:
@@ -478,6 +488,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "unsubscribe": Operation(unsubscribe, listen_to_channel),
     "renew": Operation(renew, listen_to_channel),
     "typing": Operation(type_, a_listening_alice),
+    "type and stop": Operation(type_and_stop, a_listening_alice),
     "forget": Operation(
         lambda world: world.connections.forget("connection-of-bob"), listen_to_channel
     ),

@@ -160,6 +160,16 @@ class TestPresence:
     def test_nothing_else_wakes_it(self, changed: dict[str, Any], record: dict[str, Any]) -> None:
         assert not wakes(changed, record)
 
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_typing_that_is_to_be_told_later_wakes_it(
+        self, changed: dict[str, Any], wanted: bool
+    ) -> None:
+        told = {"at": {"N": "1"}}
+        images = {"NewImage": {**told, "wanted": {"BOOL": wanted}}, "OldImage": told}
+
+        assert wakes(changed, {"eventName": "MODIFY", "dynamodb": images})
+        assert not wakes(changed, {"eventName": "MODIFY", "dynamodb": {"NewImage": told}})
+
     def test_no_outage_is_too_long_for_it(self, changed: dict[str, Any], workers: Template) -> None:
         assert changed["MaximumRetryAttempts"] == changed["MaximumRecordAgeInSeconds"] == -1
         queue = workers.queues["DeparturesQueue"]["Properties"]

@@ -88,6 +88,16 @@ def test_what_is_no_arrival_and_no_departure_is_passed_over(passed_over: StreamR
     assert (changes.items, changes.unreadable) == ((), 0)
 
 
+def test_typing_that_is_wanted_is_a_check_once() -> None:
+    key = {"channel_id": "typing#C", "sk": "alice"}
+    appeared = other("MODIFY", OldImage={**key, "at": 1}, NewImage={**key, "wanted": True})
+    changed = other("MODIFY", OldImage={**key, "wanted": True}, NewImage={**key, "wanted": False})
+
+    changes = read_changes([appeared, changed])
+
+    assert changes.items == (Change(Check(channel_id="C", user_id="alice", about="typing"), "1"),)
+
+
 def test_of_a_user_a_batch_says_one_arrival_and_the_last_departure() -> None:
     changes = read_changes(
         [

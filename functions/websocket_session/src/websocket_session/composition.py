@@ -17,6 +17,7 @@ from commons.services.rate_limit import NoticeRateService
 from commons.services.read_marks import ReadMarksService
 from commons.services.replay import ReplayService
 from commons.services.tool_decisions import ToolDecisionsService
+from commons.services.typing_notices import TypingNoticesService
 from websocket_session.services.catch_up import CatchUpService
 from websocket_session.services.heads import HeadsService
 from websocket_session.services.listeners import ListenersService
@@ -75,9 +76,12 @@ def build_services(
         catch_up=catch_up,
         typing=TypingService(
             storage,
-            broadcasts=broadcasts,
             membership=membership,
-            notice_rate=NoticeRateService(storage, kind="typing"),
+            notices=TypingNoticesService(
+                storage,
+                broadcasts=broadcasts,
+                notice_rate=NoticeRateService(storage, kind="typing"),
+            ),
         ),
         read_marks=ReadMarksService(
             storage,

@@ -1,1 +1,1 @@
-"""Tells a channel who comes online and who goes offline."""
+"""Tells a channel who comes and goes, and what could not be told yet of who types."""

@@ -1,8 +1,9 @@
-"""Stream records read into checks of who may have come or gone."""
+"""Stream records read into checks of who may have come or gone, or typed more than was told."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from commons import keys
 from commons.dal import deserialize
 from commons.records.connection import Subscription
 from commons.schemas.lambda_events import StreamRecord
@@ -26,8 +27,8 @@ class Changes:
 
 
 def read_changes(records: Iterable[StreamRecord]) -> Changes:
-    """Of each user in a channel one arrival at most, and the last departure."""
-    found: dict[tuple[ChannelUser, bool], Change] = {}
+    """Of each user in a channel one of a kind at most; of departures it is the last."""
+    found: dict[tuple[ChannelUser, str, bool], Change] = {}
     unreadable = 0
     for record in records:
         try:
@@ -36,7 +37,7 @@ def read_changes(records: Iterable[StreamRecord]) -> Changes:
             unreadable += 1
             continue
         if check is not None:
-            kind = check.user, check.mark is None
+            kind = check.user, check.about, check.mark is None
             number = (
                 found[kind].sequence_number
                 if kind in found
@@ -47,14 +48,19 @@ def read_changes(records: Iterable[StreamRecord]) -> Changes:
 
 
 def _read(record: StreamRecord) -> Check | None:
-    """None for what is no subscription, and for one that was live before."""
+    """None for what is neither a subscription nor typing, and for what was so before."""
     data = record["dynamodb"]
     has_ended = record["eventName"] == "REMOVE"
     image = deserialize(data["OldImage"] if has_ended else data["NewImage"])
+    before = deserialize(data.get("OldImage", {}))
+    if "wanted" in image and not has_ended:
+        channel_id, user_id = keys.typing_of(image)
+        check = Check(channel_id=channel_id, user_id=user_id, about="typing")
+        return None if "wanted" in before else check
     if "state" not in image:
         return None
     row = Subscription.model_validate(image)
-    was_live = deserialize(data.get("OldImage", {})).get("state") == "live"
+    was_live = before.get("state") == "live"
     if not has_ended and (was_live or row.state != "live"):
         return None
     return Check(

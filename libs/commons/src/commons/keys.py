@@ -1,5 +1,6 @@
 """The keys of every item, each composed by a named function (docs/data-model.md lists them)."""
 
+from collections.abc import Mapping
 from zlib import crc32
 
 from commons.dal.interface import Key
@@ -218,9 +219,17 @@ def presence_key(channel_id: str, user_id: str) -> Key:
     return {"channel_id": f"presence#{channel_id}", "sk": user_id}
 
 
+TYPING_PREFIX = "typing#"
+
+
 def typing_key(channel_id: str, user_id: str) -> Key:
     """What the channel was last told of the user's typing."""
-    return {"channel_id": f"typing#{channel_id}", "sk": user_id}
+    return {"channel_id": f"{TYPING_PREFIX}{channel_id}", "sk": user_id}
+
+
+def typing_of(item: Mapping[str, object]) -> tuple[str, str]:
+    """The channel and the user of an item with a `typing_key`."""
+    return str(item["channel_id"]).removeprefix(TYPING_PREFIX), str(item["sk"])
 
 
 def ticket_key(ticket_digest: str) -> Key:

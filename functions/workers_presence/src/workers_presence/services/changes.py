@@ -1,4 +1,4 @@
-"""Subscriptions that begin and end, as the stream tells them, to checks."""
+"""Subscriptions that begin and end, and typing that could not be told yet, to checks."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +12,7 @@ from commons.services.base import BaseService
 from workers_presence.queue import IChecks
 from workers_presence.records import read_changes
 from workers_presence.schemas import Check
+from workers_presence.services import typing
 from workers_presence.services.told import ToldService
 
 GRACE_SECONDS: Final = 5
@@ -42,7 +43,7 @@ class ChangesService(BaseService):
             log.error("records unreadable", count=changes.unreadable)
         checks = [change.check for change in changes.items]
         list(self._threads.map(self._note, [check for check in checks if check.mark is not None]))
-        due = {check: 0 if check.mark is None else GRACE_SECONDS for check in checks}
+        due = {check: _seconds_until(check) for check in checks}
         missed = frozenset(self._queue.put(due))
         log.info("presence", checks=len(checks), missed=len(missed))
         return [change.sequence_number for change in changes.items if change.check in missed]
@@ -52,3 +53,9 @@ class ChangesService(BaseService):
             self._told.note_departure(check)
         except UnavailableError as error:
             log.warning("departure not noted", error=type(error).__name__)
+
+
+def _seconds_until(check: Check) -> int:
+    if check.about == "typing":
+        return typing.AGAIN_SECONDS
+    return 0 if check.mark is None else GRACE_SECONDS

@@ -11,6 +11,7 @@ from commons.services.base import BaseService
 from workers_presence.queue import IChecks
 from workers_presence.schemas import Check
 from workers_presence.services.presence import PresenceService
+from workers_presence.services.typing import TypingChecksService
 
 
 class ChecksService(BaseService):
@@ -25,10 +26,12 @@ class ChecksService(BaseService):
         repository: IRepository | None = None,
         *,
         presence: PresenceService,
+        typing: TypingChecksService,
         queue: IChecks,
     ) -> None:
         super().__init__(repository)
         self._presence = presence
+        self._typing = typing
         self._queue = queue
 
     def take(self, records: Iterable[QueueRecord]) -> list[str]:
@@ -43,7 +46,10 @@ class ChecksService(BaseService):
                 failed.append(record["messageId"])
             else:
                 checks.setdefault(check, []).append(record["messageId"])
-        again = self._presence.settle(checks)
+        again = {
+            **self._presence.settle(each for each in checks if each.about == "presence"),
+            **self._typing.settle(each for each in checks if each.about == "typing"),
+        }
         failed += [message for check in self._queue.put(again) for message in checks[check]]
         log.info("checks", count=len(checks), again=len(again), failed=len(failed))
         return failed
