@@ -11,7 +11,7 @@ from commons.schemas.event import AgentFailed, FailureReason, MessageCreated, Us
 from workers_agent.model import Chunk, EndChunk, ModelFailedError, Prompt, TextChunk
 from workers_agent.schemas import Delivery
 
-from .conftest import CHANNEL, Room, ScriptedModel, delivery, fails, hangs, redact, says
+from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, fails, hangs, redact, says
 
 
 def test_a_question_is_answered_in_one_message(room: Room) -> None:
@@ -238,6 +238,16 @@ def test_an_error_that_would_come_again_is_not_tried_again(room: Room) -> None:
     room.answer(model, seq)
 
     assert len(model.prompts) == 1
+
+
+def test_nobody_waits_for_a_retry_that_would_come_too_late(room: Room) -> None:
+    seq = room.say("Hello")
+    busy = ModelFailedError("throttled", retryable=True, retry_after=FAST.total + 0.5)
+    model = ScriptedModel(fails(busy), says("Hi."))
+
+    room.answer(model, seq)
+
+    assert [failure.data.reason for failure in room.failures()] == ["throttled"]
 
 
 def test_a_stream_that_breaks_is_started_anew_and_told_as_a_snapshot(room: Room) -> None:
