@@ -80,6 +80,18 @@ def test_what_is_missing_is_named(shown: _Shown) -> None:
     assert shown.missing() == "the agent's final message"
 
 
+def test_a_call_that_the_agent_asks_for_is_shown_with_its_arguments(
+    shown: _Shown, terminal: io.StringIO
+) -> None:
+    data = {"target": 1, "callId": "c1", "tool": "notes.add", "arguments": {"text": "Öl"}}
+
+    shown.event({"seq": 2, "type": "tool.requested", "data": data})
+    shown.event({"seq": 3, "type": "tool.requested", "data": data | {"target": 9, "callId": "c2"}})
+
+    assert shown.call_id == "c1"
+    assert terminal.getvalue() == '\n  agent  asks to call notes.add {"text": "Öl"}\n'
+
+
 def test_pieces_of_another_reply_are_passed_over(shown: _Shown, terminal: io.StringIO) -> None:
     shown.delta(delta("elsewhere") | {"replyTo": 7})
 

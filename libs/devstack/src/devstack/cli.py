@@ -62,7 +62,7 @@ def token(arguments: argparse.Namespace) -> None:
 def demo(_arguments: argparse.Namespace) -> None:
     stack = LocalStack(LocalStackConfig())
     outputs = stack.outputs()
-    Demo(outputs, stack.users(outputs)).play()
+    Demo(outputs, stack.users(outputs), notes_url=stack.demo_notes_url()).play()
 
 
 def chat(arguments: argparse.Namespace) -> int:
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         outputs = stack.up()
         print()
-        Demo(outputs, stack.users(outputs)).play()
+        Demo(outputs, stack.users(outputs), notes_url=stack.demo_notes_url()).play()
         if not arguments.once:
             print(f"\n{_addresses(outputs)}\n\n{_what_next(stack.config)}", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
