@@ -59,7 +59,8 @@ def deploy_queues() -> Queues:
         if resource["Type"] == "AWS::SQS::Queue"
     }
     cut = {
-        "Parameters": {"Stage": template["Parameters"]["Stage"]},
+        "Parameters": {name: template["Parameters"][name] for name in ("Stage", "KeyArn")},
+        "Conditions": {"HasKey": template["Conditions"]["HasKey"]},
         "Resources": queues,
         "Outputs": {
             name: {"Value": {"Ref": name}} for name in ("AgentQueue", "DispatcherParkingQueue")
