@@ -1,5 +1,6 @@
 # Packages one function: its own code, and only what neither the layer nor the runtime has.
-# Its own code goes as bytecode alone, half the size; tracebacks keep their files and line numbers.
+# Its own code goes as bytecode alone, half the size, and without docstrings, which nothing reads at run
+# time; tracebacks keep their files and line numbers.
 # A member's Makefile sets MEMBER, names in UNSHIPPED the subpackages that only development needs,
 # in FINISH a command to be run on the copied package, and includes this file.
 
@@ -16,5 +17,5 @@ build-%:
 	$(call copy_package,src/$(MEMBER),$(ARTIFACTS_DIR))
 	$(FINISH)
 	rm -rf $(foreach subpackage,$(UNSHIPPED),"$(ARTIFACTS_DIR)/$(MEMBER)/$(subpackage)")
-	$(call compile,$(ARTIFACTS_DIR)/$(MEMBER),$(ARTIFACTS_DIR),/var/task,-b)
+	$(call compile,$(ARTIFACTS_DIR)/$(MEMBER),$(ARTIFACTS_DIR),/var/task,-b -o 2)
 	find "$(ARTIFACTS_DIR)/$(MEMBER)" -name '*.py' -delete

@@ -146,6 +146,18 @@ def test_fields_are_merged_and_null_clears_one(alice: Client, offered: None) -> 
     assert cleared == {"mode": "always", "modelId": "model-a"}
 
 
+def test_a_channel_names_100_tools_at_most(alice: Client, repository: InMemoryRepository) -> None:
+    many = [OfferedTool(name=f"tool{number}", approval="none") for number in range(101)]
+    offer(repository, "many", *many)
+    names = [f"many.tool{number}" for number in range(101)]
+
+    for count, status in ((100, 201), (101, 422)):
+        rules = dict.fromkeys(names[:count], "owner")
+        for agent in ({"tools": names[:count]}, {"approval": rules}):
+            answer = alice.post("/v1/channels", {"name": "Team", "agent": agent})
+            assert answer.status == status
+
+
 def test_a_tool_that_is_named_twice_is_allowed_once(alice: Client, offered: None) -> None:
     channel = alice.new_channel(agent={"tools": ["notes.add", "notes.add"]})
 
