@@ -148,6 +148,7 @@ class BusyWorld:
         self.stream: list[StreamRecord] = []
         self.depth = 0
         self.is_calm = False
+        self.is_read = False
         self.broadcaster = InMemoryBroadcaster()
         self.world = Room(self.repository, self.broadcaster)
         self.workers = [self.new_worker() for _ in range(3)]
@@ -187,10 +188,8 @@ class BusyWorld:
         worker = self.workers[self.depth]
         self.depth += 1
         try:
-            if self.stream and self.depth == 1 and self.random.random() < 0.5:
-                count = self.random.randint(1, len(self.stream))
-                if not worker.services.changes.take(self.stream[:count]):
-                    del self.stream[:count]
+            if self.stream and not self.is_read and self.random.random() < 0.5:
+                self.read_stream(worker)
                 return
             due = sorted(self.queue.due(self.random.choice((0, 0, 1, 5))), key=Check.to_json)
             if due:
@@ -199,6 +198,16 @@ class BusyWorld:
             self.workers[self.depth - 1] = self.new_worker()
         finally:
             self.depth -= 1
+
+    def read_stream(self, worker: Room) -> None:
+        """A shard is read by one worker at a time."""
+        count = self.random.randint(1, len(self.stream))
+        self.is_read = True
+        try:
+            if not worker.services.changes.take(self.stream[:count]):
+                del self.stream[:count]
+        finally:
+            self.is_read = False
 
     def consume(self, worker: Room, due: list[Check]) -> None:
         try:
@@ -213,15 +222,15 @@ class BusyWorld:
         if self.is_calm:
             return
         chance = self.random.random()
-        if chance < 0.15:
+        if chance < 0.2:
             self.work()
-        elif chance < 0.2:
+        elif chance < 0.22:
             raise Crash
-        elif chance < 0.25:
+        elif chance < 0.24:
             raise StorageBusyError
         elif chance < 0.3:
             self.come()
-        elif chance < 0.35:
+        elif chance < 0.36:
             self.go()
 
     def hear(self) -> None:
