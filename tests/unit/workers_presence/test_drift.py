@@ -1,7 +1,7 @@
 """Whatever fails on the way, everybody who listens knows in the end who is there."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from random import Random
 
@@ -17,6 +17,8 @@ from commons.realtime.broadcaster import BUDGET_SECONDS, Outcome, Post, Revalida
 from commons.schemas.lambda_events import StreamRecord
 from workers_presence.schemas import Check
 from workers_presence.services import changes, presence
+from workers_presence.services.rooms import Room as Seen
+from workers_presence.services.rooms import RoomsService
 
 from .conftest import Room, WaitingChecks
 
@@ -113,6 +115,28 @@ def test_who_left_before_a_crashed_arrival_is_found_again_is_offline_for_everybo
     room.after(5)
 
     assert {each[-1] for each in (room.told("carol"), room.told("dora"))} == {("alice", False)}
+
+
+def test_a_departure_noted_while_an_arrival_is_checked_is_not_forgotten_with_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever subscribed in between read in the ack that alice was there."""
+    came = room.connect("alice", "a1")
+    left = room.disconnect("alice", "a1")
+    look = RoomsService.look
+
+    def leave_meanwhile(self: RoomsService, channel_id: str, user_ids: Collection[str]) -> Seen:
+        seen = look(self, channel_id, user_ids)
+        monkeypatch.undo()
+        room.services.changes.take([left])
+        return seen
+
+    monkeypatch.setattr(RoomsService, "look", leave_meanwhile)
+    room.take(came)
+
+    room.after(5)
+
+    assert room.told() == [("alice", False)]
 
 
 def test_a_storage_outage_of_half_an_hour_parks_nothing(
