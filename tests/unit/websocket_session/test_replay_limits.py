@@ -1,6 +1,6 @@
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ class Socket:
     frames: list[dict[str, Any]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     asks_again: bool = False
+    meanwhile: Callable[[], None] | None = None
+    """What others do while the first frame is sent."""
 
     def send(
         self,
@@ -48,6 +50,9 @@ class Socket:
         revalidate: Revalidate | None = None,
     ) -> Outcome:
         waiting = {post.connection_id: post for post in posts}
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
         if self.asks_again and revalidate is not None:
             waiting = dict(revalidate(frozenset(waiting)))
         for post in waiting.values():
@@ -133,6 +138,23 @@ def test_1000_events_are_replayed(
     replay.subscribe(connection, channel_id, after=0, request_id=None)
     assert socket.seqs == list(range(1, 1_001))
     assert (socket.ack["through"], socket.ack["hasMore"]) == (1_000, False)
+
+
+def test_what_comes_while_the_past_is_sent_comes_before_the_ack_which_knows_of_it(
+    repository: InMemoryRepository,
+    connection: Connection,
+    channel_id: str,
+    replay: SubscribingService,
+    socket: Socket,
+) -> None:
+    append(repository, channel_id, 2)
+    socket.meanwhile = lambda: append(repository, channel_id, 3)
+
+    replay.subscribe(connection, channel_id, after=0, request_id=None)
+
+    assert socket.seqs == [1, 2, 3, 4, 5]
+    assert socket.ack["type"] == "ack"
+    assert (socket.ack["through"], socket.ack["hasMore"]) == (5, False)
 
 
 def test_of_1001_events_the_last_is_left_to_sync_and_what_follows_comes_live(
