@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tests.doubles.canary import canary
 from tests.doubles.repository import InMemoryRepository, SingleWrite
 from tests.doubles.tables import InMemoryTables
 
@@ -70,7 +71,8 @@ class FailingRepository:
             return call()
         if failure.committed:
             call()
-        raise failure.kind(f"call {len(self.calls)} fails")
+        # Of an exception only the kind may be logged or answered.
+        raise failure.kind(canary(f"call {len(self.calls)} fails"))
 
     def get(self, table: Table, key: Key, *, consistent: bool = False) -> Item:
         return self._call("get", lambda: self._inner.get(table, key, consistent=consistent))

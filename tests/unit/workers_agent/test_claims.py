@@ -12,7 +12,7 @@ from commons.schemas.generation import GenerationRequest
 from commons.services.generation_endings import GenerationLostError
 from commons.services.generations import GenerationsService
 from commons.services.spend import SpendService
-from workers_agent.services.claims import Claim, ClaimsService, LeaseHeldError
+from workers_agent.services.claims import INDEXES_RESERVED, Claim, ClaimsService, LeaseHeldError
 
 REQUEST = GenerationRequest(channel_id="c", question_seq=1, generation=1)
 LEASE = 10.0
@@ -96,6 +96,16 @@ def test_a_lease_that_is_renewed_meanwhile_is_not_taken_over(
         claims.claim(REQUEST)
 
     claims.beat(first, text="I am still here", next_index=0)
+
+
+def test_a_takeover_goes_on_past_every_delta_that_may_have_been_sent(
+    claims: ClaimsService, clock: Clock
+) -> None:
+    first = claimed(claims)
+    claims.beat(first, text="so far", next_index=1_000)
+    clock.pass_seconds(LEASE + 1)
+
+    assert claimed(claims).first_index == 1_000 + INDEXES_RESERVED
 
 
 def test_a_worker_that_lost_its_claim_sets_nothing_aside(
