@@ -20,8 +20,10 @@ from chat_client import (
     SessionClosedError,
     SessionSettings,
     SlowConsumerError,
+    ToolDecided,
     UnreachableError,
     UnsubscribedError,
+    arguments_digest,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
@@ -582,6 +584,24 @@ async def test_typing_and_read_marks_go_both_ways(chat: FakeChat, new_session: N
     assert [frame["typing"] for frame in chat.actions("typing")] == [True, False]
     assert chat.actions("read")[0]["seq"] == 7
     assert chat.actions("cancel")[0]["replyTo"] == 3
+
+
+async def test_a_call_is_decided_and_the_decision_that_stands_comes_back(
+    chat: FakeChat, new_session: NewSession
+) -> None:
+    chat.append("room", "note this")
+    call_id = chat.call(approval="anyone")
+    digest = arguments_digest({"text": "milk"})
+    async with new_session() as session:
+        first = await session.decide("room", call_id, "approve", arguments_digest=digest)
+        again = await session.decide("room", call_id, "approve")
+        with pytest.raises(ChatError) as refused:
+            await session.decide("room", call_id, "deny")
+
+    assert isinstance(first, ToolDecided)
+    assert (first.data.call_id, first.data.decision) == (call_id, "approved")
+    assert again == first
+    assert refused.value.status == 409
 
 
 async def test_a_refused_token_ends_the_session(chat: FakeChat, new_session: NewSession) -> None:

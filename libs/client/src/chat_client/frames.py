@@ -72,7 +72,10 @@ class UnsubscribedFrame(ChannelFrame):
 
 
 class AckFrame(Wire):
-    """`through` and `has_more` come with `subscribe`'s; `online` where the server says it."""
+    """`through` and `has_more` come with `subscribe`'s; `online` where the server says it.
+
+    `event` comes with `decide`'s.
+    """
 
     type: Literal["ack"]
     request_id: str | None = None
@@ -83,6 +86,7 @@ class AckFrame(Wire):
     has_more: bool | None = None
     online: list[str] | None = None
     expires_at: datetime | None = None
+    event: AnyEvent | None = None
 
 
 class SyncFrame(_Sized):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 from weakref import WeakValueDictionary
 
 import httpx
@@ -15,6 +15,7 @@ from chat_client.connection import ConnectionLostError, fits_a_frame
 from chat_client.errors import ChatError, ProtocolError, SessionClosedError, UnreachableError
 from chat_client.frames import PresenceFrame, ReadFrame, TypingFrame
 from chat_client.link import ConnectionState, Link
+from chat_client.models import Event
 from chat_client.operations import new_id
 from chat_client.replies import Delta
 from chat_client.reply import ReplyStream
@@ -238,6 +239,34 @@ class ChatSession:
         if reply_to is not None:
             fields["replyTo"] = reply_to
         await self._link.ask_until_answered("cancel", fields)
+
+    async def decide(
+        self,
+        channel_id: str,
+        call_id: str,
+        decision: Literal["approve", "deny"],
+        *,
+        arguments_digest: str | None = None,
+    ) -> Event:
+        """Says whether a call of a tool is made; returns the `tool.decided` that stands.
+
+        It may be repeated: the same decision again is answered alike.
+
+        Raises:
+            ChatError: the server refused it; where another decision came first (409), its problem
+                says `decision` and `decidedBy`.
+        """
+        fields: dict[str, JsonValue] = {
+            "channelId": channel_id,
+            "callId": call_id,
+            "decision": decision,
+        }
+        if arguments_digest is not None:
+            fields["argumentsDigest"] = arguments_digest
+        ack = await self._link.ask_until_answered("decide", fields)
+        if ack.event is None:
+            raise ProtocolError("An ack of decide has no event.")
+        return ack.event
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
