@@ -405,6 +405,30 @@ def test_a_channel_that_is_read_slowly_delays_no_other_and_comes_apart_from_the_
     assert world.received("a") == [("C", 1), ("C", 2)]
 
 
+def test_no_later_event_overtakes_what_a_push_that_takes_too_long_was_to_bring(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers_delivery.services.delivery.BATCH_SECONDS", 0.1)
+    world.connect("alice", "a", "C")
+    early, later = world.say("C"), world.say("C")
+    send, release = world.broadcaster.send, threading.Event()
+
+    def hanging(*_args: object, **_kwargs: object) -> Outcome:
+        release.wait(10)
+        raise StorageBusyError
+
+    monkeypatch.setattr(world.broadcaster, "send", hanging)
+    delivery = world.deliver(early)
+    monkeypatch.setattr(world.broadcaster, "send", send)
+    world.deliver(later)
+    release.set()
+
+    assert (delivery.set_aside, delivery.undelivered) == (0, ())
+    assert world.frames("a") == []
+    assert world.run_errands() == []
+    assert world.received("a") == [("C", 1), ("C", 2)]
+
+
 def test_a_push_that_was_abandoned_sends_nothing_when_its_read_comes_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,9 @@ BATCH_SECONDS: Final = 1.0
 HANDED_BACK_SECONDS: Final = 10
 """For so long the stream tries what storage or the API did not do; then it is done apart from it."""
 
+FEW: Final = 100
+"""Connections that an abandoned push puts back, each for itself: 16 writes at a time."""
+
 TIDY_SECONDS: Final = 0.25
 """For forgetting what is gone; what is left over answers 410 again."""
 
@@ -115,7 +118,7 @@ class DeliveryService(BaseService):
                 outcome.take(push.stretch, future)
             else:
                 push.abandon()
-                outcome.late.append(push.stretch)
+                outcome.late.append(push)
         return self._settle(outcome)
 
     def _settle(self, outcome: "_Outcome") -> Delivery:
@@ -125,14 +128,22 @@ class DeliveryService(BaseService):
                 outcome.unserved.append(report.stretch)
         slow = [] if is_outage else [each for report in outcome.reports for each in report.slow]
         adrift = [(row, row.live_after or 0) for each in outcome.reports for row in each.adrift]
-        left = self._slow.put_back([*slow, *adrift])
+        # The next batch must not overtake what few connections of an abandoned push still wait for.
+        waiting = {push.stretch.channel_id: push.due() for push in outcome.late}
+        overtaken = [each for due in waiting.values() if len(due) <= FEW for each in due]
+        left = self._slow.put_back([*slow, *adrift, *overtaken])
         # It has a hole in what it was sent: the others get a repeat.
         outcome.unserved += [
             report.stretch
             for report in outcome.reports
             if report.stretch.channel_id in left and report.stretch not in outcome.unserved
         ]
-        back = [self._set_aside(stretch) for stretch in outcome.late]
+        back = [
+            self._set_aside(push.stretch)
+            for push in outcome.late
+            if not 0 < len(waiting[push.stretch.channel_id]) <= FEW
+            or push.stretch.channel_id in left
+        ]
         back += [self._spread(report) for report in outcome.reports if report.rooms_shards]
         back += [self._again(stretch) for stretch in outcome.unserved]
         self._tidy(outcome.reports)
@@ -239,14 +250,14 @@ class _Outcome:
     """What became of a batch's pushes.
 
     Attributes:
-        late: those that were not through in time.
+        late: those that were not through in time, and are abandoned.
         unserved: those that storage or the API did not serve.
         failed: those that failed by a fault of ours.
     """
 
     def __init__(self) -> None:
         self.reports: list[PushReport] = []
-        self.late: list[Stretch] = []
+        self.late: list[ChannelPush] = []
         self.unserved: list[Stretch] = []
         self.failed: list[ParkedRange] = []
 

@@ -141,6 +141,10 @@ class ChannelPush:
         """Nobody waits for it any more: it posts nothing that it has not begun to post."""
         self._is_abandoned = True
 
+    def due(self) -> list[tuple[Subscription, int]]:
+        """Who listens, each with the last event before this push; nobody before that was read."""
+        return [(row, self._after(row)) for row in self._listeners.values()]
+
     def run(self) -> PushReport:
         """Posts what everybody is due, once.
 
