@@ -249,6 +249,7 @@ def test_a_question_that_is_deleted_takes_its_reply_with_it(
 
 
 @pytest.mark.alone
+@pytest.mark.rare
 def test_a_reply_outlives_the_worker_that_wrote_it(
     local_stack: LocalStack, alice: RestClient, connect: Connect
 ) -> None:

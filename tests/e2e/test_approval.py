@@ -176,6 +176,7 @@ def test_a_cancel_ends_a_waiting_reply_at_once_and_its_call_is_never_made(
 
 
 @pytest.mark.alone
+@pytest.mark.rare
 def test_a_call_that_waits_survives_the_end_of_the_stack(
     alice: RestClient,
     connect: Connect,

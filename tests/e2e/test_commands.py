@@ -175,6 +175,7 @@ def test_down_with_open_sockets_ends_everything_and_up_brings_it_back_with_its_s
         )
 
 
+@pytest.mark.rare
 def test_run_brings_back_a_dead_emulator_plays_the_demo_and_ends_on_ctrl_c_with_sockets_open(
     poe: Run,
     environment: dict[str, str],

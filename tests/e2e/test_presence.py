@@ -50,6 +50,7 @@ class Watcher:
 
 
 @pytest.mark.alone
+@pytest.mark.rare
 def test_of_a_hundred_who_come_back_at_once_everybody_sees_everybody(
     client_of: Callable[[str], RestClient], websocket_url: str
 ) -> None:

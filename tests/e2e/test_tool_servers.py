@@ -85,6 +85,7 @@ def other_tools(
 
 
 @pytest.mark.alone
+@pytest.mark.rare
 def test_other_tools_are_offered_after_an_up_that_names_them(
     other_tools: LocalStack, demo_tools_url: str
 ) -> None:
