@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from uuid import uuid4
 
 import httpx
 import pytest
-from tests.e2e.clients import RestClient, Socket, eventually
+from tests.e2e.clients import REPLY_TIMEOUT, Json, RestClient, Socket, eventually
 
 from devstack.local_stack import LocalStack
 from devstack.stacks import DEPLOY_ORDER, Stack, Surroundings, published
@@ -84,8 +85,8 @@ def test_nothing_acknowledged_is_lost_while_each_stack_is_redeployed(
     redeploy: Callable[[str], None],
 ) -> None:
     channel = alice.create_channel("bob", mode="off")
-    writer = Writer(alice.again(), channel)
-    with connect(bob, [channel]) as socket:
+    with alice.again() as client, connect(bob, [channel]) as socket:
+        writer = Writer(client, channel)
         writer.start()
         socket.wait_for_events(channel, 3)
         for stack in ("rest", "data", "workers", "websocket"):
@@ -107,3 +108,28 @@ def test_nothing_acknowledged_is_lost_while_each_stack_is_redeployed(
     assert written == writer.acknowledged
     seen = {event["seq"] for event in [*socket.events(channel), *missed]}
     assert seen >= set(range(1, min(len(log), (after or 1) + 99) + 1))
+
+
+def test_a_call_that_waits_for_approval_outlives_the_deployment_of_each_stack(
+    alice: RestClient, local_stack: LocalStack, redeploy: Callable[[str], None]
+) -> None:
+    channel = alice.create_channel(mode="always")
+    alice.call("PATCH", f"/channels/{channel}", 200, json={"agent": {"tools": ["notes.add"]}})
+    text = f"milk-{uuid4()}"
+    alice.post(channel, f"note: {text}")
+    notes = local_stack.demo_notes_url()
+    assert notes is not None
+
+    def of_type(event_type: str) -> list[Json]:
+        return [event for event in alice.events(channel) if event["type"] == event_type]
+
+    eventually(lambda: of_type("tool.requested") != [], REPLY_TIMEOUT)
+    for stack in ("rest", "data", "workers", "websocket"):
+        redeploy(stack)
+    call_id = of_type("tool.requested")[0]["data"]["callId"]
+    path = f"/channels/{channel}/tools/{call_id}/decision"
+    alice.call("POST", path, 200, json={"decision": "approve"})
+    eventually(lambda: len(of_type("message.created")) == 2, REPLY_TIMEOUT)
+
+    written = [each for each in httpx.get(notes).json()["notes"] if text in each["text"]]
+    assert [each["times"] for each in written] == [1]

@@ -27,7 +27,9 @@ class ModelKey:
             return ""
         stack = describe(self._clients.cloudformation(), STACK_NAME)
         outputs = stack.get("Outputs", []) if stack is not None else []
-        return next((output["OutputValue"] for output in outputs), "")
+        secret = next((output["OutputValue"] for output in outputs), "")
+        # The emulator's `Ref` of a secret is its name, and a role is granted the ARN.
+        return self._clients.secrets().describe_secret(SecretId=secret)["ARN"] if secret else ""
 
     def deploy(self) -> bool:
         """Makes the secret hold the settings' key; says whether it held another before.
