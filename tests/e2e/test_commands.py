@@ -225,6 +225,8 @@ def test_run_brings_back_a_dead_emulator_plays_the_demo_and_ends_on_ctrl_c_with_
 def test_run_once_exits_after_the_demo_and_leaves_nothing_running(
     environment: dict[str, str], local_stack: LocalStack
 ) -> None:
+    # What runs already is left running: it takes down what it has brought up.
+    local_stack.down()
     once = subprocess.run(
         [sys.executable, "-m", "devstack", "run", "--once"],
         cwd=ROOT,
