@@ -265,7 +265,7 @@ class LocalStack:
                 self._sign_in.start()
         if model is None:
             with self._progress.step("Demo model"):
-                model = self._model.start(at_its_last_port=running)
+                model = self._model.start()
         if not running:
             with self._progress.step("Environment of the emulator"):
                 emulator.sync_environment(self.config.logs_dir / "emulator-environment.log")
