@@ -174,6 +174,16 @@ def test_a_question_that_nobody_answered_for_an_hour_ends(world: World) -> None:
     assert world.generations.list_open(CHANNEL) == []
 
 
+def test_a_question_that_the_timer_ends_counts_as_one_that_the_agent_failed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.change(asked_at=epoch_milliseconds() - WORTH_ANSWERING_MILLISECONDS - 1)
+
+    world.run()
+
+    assert '"service":"workers_agent","stage":"test","AgentFailed":[1.0]' in capsys.readouterr().out
+
+
 def test_a_text_that_was_finished_and_never_appended_is_appended(world: World) -> None:
     world.change(
         asked_at=epoch_milliseconds() - WORTH_ANSWERING_MILLISECONDS - 1,

@@ -145,6 +145,17 @@ def test_a_call_is_finished_once_and_the_first_end_stands(room: Room) -> None:
     assert room.told() == ["tool.requested", "tool.finished unknown"]
 
 
+def test_a_call_whose_fate_nobody_knows_rings_for_the_agent_whoever_ended_it(
+    room: Room, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (call,) = room.ask("none")
+    room.calls.start(room.row, call)
+
+    room.calls.finish(room.row, call, "unknown")
+
+    assert '"service":"workers_agent","stage":"test","ToolUnknown":[1.0]' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("length", "is_cut"), [(4_096, False), (4_097, True)])
 def test_an_event_tells_4_kb_of_a_result_and_the_model_is_shown_more(
     room: Room, length: int, *, is_cut: bool

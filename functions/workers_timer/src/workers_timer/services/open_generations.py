@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from commons.clock import epoch_milliseconds
 from commons.dal import IRepository
 from commons.errors import ChannelNotFoundError
-from commons.observability import log, metrics
+from commons.observability import count_for, log
 from commons.records.generation import OpenGeneration
 from commons.records.timer import TimerKind, TimerRecord
 from commons.schemas.generation import GenerationRequest
@@ -108,7 +108,7 @@ class OpenGenerationsService(BaseService):
         except ChannelNotFoundError:
             self._endings.forget(row, _ending(row).cost)
         else:
-            metrics.add_metric(name="AgentFailed", unit="Count", value=1)
+            count_for("workers_agent", name="AgentFailed")
             log.warning("reply ended by the timer", event_seq=event.seq)
         return True
 

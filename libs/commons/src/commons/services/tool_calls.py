@@ -31,7 +31,7 @@ from commons.dynamodb.exceptions import (
 )
 from commons.errors import ChannelNotFoundError
 from commons.ids import tool_call_id
-from commons.observability import metrics
+from commons.observability import count_for, metrics
 from commons.records.channel import ChannelRecord
 from commons.records.generation import GenerationStep, OpenGeneration
 from commons.records.spend import NO_COST
@@ -543,7 +543,8 @@ def _measure(outcome: CallOutcome) -> None:
         case "error":
             metrics.add_metric(name="ToolFailed", unit="Count", value=1)
         case "unknown":
-            metrics.add_metric(name="ToolUnknown", unit="Count", value=1)
+            # Whoever ends a reply may find a call whose worker is gone.
+            count_for("workers_agent", name="ToolUnknown")
 
 
 def _as_read(call: ToolCallRecord) -> Condition:
