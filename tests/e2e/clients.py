@@ -4,7 +4,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -13,6 +13,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 type Json = dict[str, Any]  # frames and bodies are read as the outside reads them: untyped JSON
+
+type Redeploy = Callable[[str, Mapping[str, str]], None]
+"""Deploys a stack of that name with other values for its parameters."""
 
 REPLY_TIMEOUT = 30.0
 """Seconds: a cold worker and the demo model's whole speech on a busy two-core machine."""

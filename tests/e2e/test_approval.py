@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.e2e.clients import REPLY_TIMEOUT, Json, RestClient, Socket, eventually, spoken
+from tests.e2e.clients import REPLY_TIMEOUT, Json, Redeploy, RestClient, Socket, eventually, spoken
 
 from devstack.local_stack import LocalStack
 
@@ -197,3 +197,25 @@ def test_a_call_that_waits_survives_the_end_of_the_stack(
         assert "is written down" in reply_to(socket, channel, question)["data"]["text"]
     (written,) = note.written()
     assert written["times"] == 1
+
+
+@pytest.mark.alone
+@pytest.mark.rare
+def test_a_call_that_nobody_decides_expires_by_itself_and_is_never_made(
+    alice: RestClient, channel: str, note: Note, redeploy: Redeploy
+) -> None:
+    redeploy("workers", {"ApprovalTimeout": "60"})
+    question = alice.post(channel, note.question)["seq"]
+
+    def come() -> list[Json]:
+        return of_type(alice.events(channel), "tool.decided")
+
+    eventually(lambda: come() != [], timeout=60 + 60 + 20)
+    eventually(lambda: alice.events(channel)[-1]["data"].get("replyTo") == question)
+
+    (decided,) = come()
+    assert (decided["data"]["decision"], decided["sender"]["kind"]) == ("expired", "system")
+    assert (
+        decide(alice, channel, decided["data"]["callId"], "approve", 409)["decision"] == "expired"
+    )
+    assert note.written() == []

@@ -3,16 +3,15 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from uuid import uuid4
 
 import httpx
 import pytest
-from tests.e2e.clients import REPLY_TIMEOUT, Json, RestClient, Socket, eventually
+from tests.e2e.clients import REPLY_TIMEOUT, Json, Redeploy, RestClient, Socket, eventually
 
 from devstack.local_stack import LocalStack
-from devstack.stacks import DEPLOY_ORDER, Stack, Surroundings, published
 
 pytestmark = [pytest.mark.alone, pytest.mark.rare]
 
@@ -59,30 +58,11 @@ class Writer(threading.Thread):
         assert not self.is_alive()
 
 
-@pytest.fixture
-def redeploy(
-    local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], None]]:
-    """Deploys a stack with other parameters; at the end all are as they were."""
-
-    def deploy(name: str) -> None:
-        (stack,) = (Stack(each, local_stack.config) for each in DEPLOY_ORDER if each == name)
-        surroundings = Surroundings(published=published(local_stack.clients))
-        parameters = stack.parameters(surroundings)
-        changed = parameters | {key: CHANGED[key] for key in CHANGED.keys() & parameters.keys()}
-        monkeypatch.setattr(stack, "parameters", lambda _surroundings: changed)
-        stack.deploy(surroundings)
-
-    yield deploy
-    monkeypatch.undo()
-    local_stack.up()
-
-
 def test_nothing_acknowledged_is_lost_while_each_stack_is_redeployed(
     alice: RestClient,
     bob: RestClient,
     connect: Callable[..., AbstractContextManager[Socket]],
-    redeploy: Callable[[str], None],
+    redeploy: Redeploy,
 ) -> None:
     channel = alice.create_channel("bob", mode="off")
     with alice.again() as client, connect(bob, [channel]) as socket:
@@ -91,7 +71,7 @@ def test_nothing_acknowledged_is_lost_while_each_stack_is_redeployed(
         socket.wait_for_events(channel, 3)
         for stack in ("rest", "data", "workers", "websocket"):
             before = len(writer.acknowledged)
-            redeploy(stack)
+            redeploy(stack, CHANGED)
             eventually(lambda before=before: len(writer.acknowledged) > before + 3)  # type: ignore[misc]  # bound now
         writer.end()
         assert socket.ask("ping")["type"] == "pong"
@@ -111,7 +91,7 @@ def test_nothing_acknowledged_is_lost_while_each_stack_is_redeployed(
 
 
 def test_a_call_that_waits_for_approval_outlives_the_deployment_of_each_stack(
-    alice: RestClient, local_stack: LocalStack, redeploy: Callable[[str], None]
+    alice: RestClient, local_stack: LocalStack, redeploy: Redeploy
 ) -> None:
     channel = alice.create_channel(mode="always")
     alice.call("PATCH", f"/channels/{channel}", 200, json={"agent": {"tools": ["notes.add"]}})
@@ -125,7 +105,7 @@ def test_a_call_that_waits_for_approval_outlives_the_deployment_of_each_stack(
 
     eventually(lambda: of_type("tool.requested") != [], REPLY_TIMEOUT)
     for stack in ("rest", "data", "workers", "websocket"):
-        redeploy(stack)
+        redeploy(stack, CHANGED)
     call_id = of_type("tool.requested")[0]["data"]["callId"]
     path = f"/channels/{channel}/tools/{call_id}/decision"
     alice.call("POST", path, 200, json={"decision": "approve"})

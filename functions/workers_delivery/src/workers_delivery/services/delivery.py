@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 
 from commons.clock import rfc3339
@@ -129,9 +130,8 @@ class DeliveryService(BaseService):
         slow = [] if is_outage else [each for report in outcome.reports for each in report.slow]
         adrift = [(row, row.live_after or 0) for each in outcome.reports for row in each.adrift]
         # The next batch must not overtake what few connections of an abandoned push still wait for.
-        waiting = {push.stretch.channel_id: push.due() for push in outcome.late}
-        overtaken = [each for due in waiting.values() if len(due) <= FEW for each in due]
-        left = self._slow.put_back([*slow, *adrift, *overtaken])
+        few = {push: due for push in outcome.late if 0 < len(due := push.due()) <= FEW}
+        left = self._slow.put_back([*slow, *adrift, *chain.from_iterable(few.values())])
         # It has a hole in what it was sent: the others get a repeat.
         outcome.unserved += [
             report.stretch
@@ -141,8 +141,7 @@ class DeliveryService(BaseService):
         back = [
             self._set_aside(push.stretch)
             for push in outcome.late
-            if not 0 < len(waiting[push.stretch.channel_id]) <= FEW
-            or push.stretch.channel_id in left
+            if push not in few or push.stretch.channel_id in left
         ]
         back += [self._spread(report) for report in outcome.reports if report.rooms_shards]
         back += [self._again(stretch) for stretch in outcome.unserved]
