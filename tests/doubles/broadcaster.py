@@ -22,6 +22,7 @@ class InMemoryBroadcaster(IBroadcaster):
         frames: what each connection took, in order.
         calls: the posts of each `send`, one a connection.
         gone / failing: connections that answer 410, or never answer.
+        untried: those of the failing whose turn never came.
         closed: connections that were deleted.
         is_down: the API answers nothing that it is asked.
     """
@@ -31,6 +32,7 @@ class InMemoryBroadcaster(IBroadcaster):
         self.calls: list[list[Post]] = []
         self.gone: set[str] = set()
         self.failing: set[str] = set()
+        self.untried: set[str] = set()
         self.closed: list[str] = []
         self.is_down = False
 
@@ -67,7 +69,13 @@ class InMemoryBroadcaster(IBroadcaster):
                 continue
             self.frames[connection_id].extend(post.frames)
             delivered += 1
-        return Outcome(delivered, frozenset(gone), frozenset(failed), frozenset(unready))
+        return Outcome(
+            delivered,
+            frozenset(gone),
+            frozenset(failed),
+            frozenset(unready),
+            frozenset(failed & self.untried),
+        )
 
     def delete_connection(self, connection_id: str) -> bool:
         if not self.is_down:

@@ -9,7 +9,7 @@ from botocore.exceptions import NoCredentialsError
 
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.realtime import broadcaster as module
-from commons.realtime.broadcaster import Broadcaster, Outcome, Post
+from commons.realtime.broadcaster import ATTEMPT_SECONDS, Broadcaster, Outcome, Post
 
 from .conftest import (
     HANG_UP,
@@ -268,6 +268,18 @@ def test_connections_that_hang_cost_the_others_a_moment(
     assert outcome == Outcome(delivered=20, failed=frozenset(hanging))
     arrived = [sent.at for sent in callback_api.requests if sent.connection_id not in hanging]
     assert max(arrived) - started < 1
+
+
+def test_an_api_that_is_slow_for_everybody_is_waited_for_and_not_asked_over_and_over(
+    callback_api: FakeCallbackApi, session: boto3.Session
+) -> None:
+    callback_api.delay = 1.5 * ATTEMPT_SECONDS
+    broadcaster = Broadcaster(callback_api.url, session=session, max_in_flight=4)
+
+    outcome = broadcaster.send(Post(f"c{n}", (b"x",)) for n in range(24))
+
+    assert outcome == Outcome(delivered=24)
+    assert len(callback_api.requests) <= 24 + 8
 
 
 def test_those_whose_turn_never_came_are_told_from_those_who_did_not_take_it(

@@ -177,6 +177,14 @@ class TestPresence:
         assert queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] >= an_hour
         assert queue["MessageRetentionPeriod"] > an_hour
 
+    def test_a_small_quota_is_left_to_those_who_answer_and_deliver(self, workers: Template) -> None:
+        checks = source(workers, "WorkersPresenceFunction", "Departed")
+        mapping, parameter, column = checks["ScalingConfig"]["MaximumConcurrency"]["Fn::FindInMap"]
+        table = workers.body["Mappings"][mapping]
+        assert parameter == {"Ref": "MaximumConcurrency"}
+        # An event source mapping takes 2 at least.
+        assert all(2 <= row[column] <= max(2, int(size) // 5) for size, row in table.items())
+
 
 class TestAgent:
     def test_a_question_waits_for_no_other(self, workers: Template) -> None:
@@ -191,7 +199,9 @@ class TestAgent:
         table = workers.body["Mappings"][mapping]
         assert parameter == {"Ref": "MaximumConcurrency"}
         allowed = workers.parameters["MaximumConcurrency"]["AllowedValues"]
-        assert {str(value): {column: value} for value in allowed} == table
+        assert {str(value): value for value in allowed} == {
+            key: row[column] for key, row in table.items()
+        }
 
     def test_the_queue_hides_a_message_six_times_as_long_as_a_worker_may_run(
         self, workers: Template

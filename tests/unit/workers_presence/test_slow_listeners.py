@@ -83,6 +83,21 @@ def test_who_did_not_take_it_is_told_again_and_nobody_else(
     assert hanging.told("dora") == []
 
 
+def test_who_was_not_reached_in_time_for_the_crowd_is_told_a_second_later(
+    room: Room, broadcaster: InMemoryBroadcaster
+) -> None:
+    room.take(room.connect("bob", "bob"))
+    room.told("bob")
+    broadcaster.failing.add("bob")
+    broadcaster.untried.add("bob")
+    room.take(room.connect("alice", "alice"))
+    broadcaster.failing.clear()
+
+    room.after(1)
+
+    assert room.told("bob") == [("alice", True)]
+
+
 def test_who_takes_nothing_for_ten_seconds_is_closed(
     hanging: Room, broadcaster: InMemoryBroadcaster
 ) -> None:

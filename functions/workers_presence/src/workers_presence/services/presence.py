@@ -27,8 +27,9 @@ CLOSED_AFTER_MILLISECONDS: Final = 10_000
 NEWCOMER_MILLISECONDS: Final = 60_000
 """Whoever subscribed longer ago does so after any departure that is being checked now."""
 
-CONFLICT_SECONDS: Final = 1
-"""Until a user of whom somebody else is telling too is checked again."""
+SOON_SECONDS: Final = 1
+"""Until a user is checked again of whom somebody else is telling too, or whom not all could be told
+in the time of a push, though nobody was slow."""
 
 AGAIN_SECONDS: Final = 5
 LATE_SECONDS: Final = 60
@@ -128,11 +129,15 @@ class _Round:
 
     Who is there is looked at after the turn was taken. So of two rounds that tell of the same user
     the one that looked first cannot end its turn, and what was told last was seen last.
+
+    Attributes:
+        crowded_out: connections whose turn never came, while the API served others.
     """
 
     presence: PresenceService
     checks: Mapping[ChannelUser, Sequence[Check]]
     again: dict[ChannelUser, int] = field(default_factory=dict)
+    crowded_out: frozenset[str] = frozenset()
 
     def run(self) -> dict[Check, int]:
         told = self.presence.told
@@ -195,7 +200,7 @@ class _Round:
                 self._put_off([user], error)
                 return None
             if result is None:
-                self.again[user] = CONFLICT_SECONDS
+                self.again[user] = SOON_SECONDS
             return result
 
         users = list(users)
@@ -220,6 +225,8 @@ class _Round:
             revalidate=still_listening,
         )
         missed = outcome.failed | outcome.unready
+        if outcome.delivered:
+            self.crowded_out = outcome.untried
         listening = {each.connection_id for saying in sayings for each in saying.room.listeners}
         if len(missed) > max(outcome.delivered, len(listening) // 4):
             # That many are not slow: it is the API that serves nobody.
@@ -246,7 +253,9 @@ class _Round:
             saying.user, saying.turn, online=saying.online, missed=missed
         ):
             return None
-        if missed:
+        if missed & self.crowded_out:
+            self.again[saying.user] = SOON_SECONDS
+        elif missed:
             age = self._age_milliseconds(saying) // 1_000
             self.again[saying.user] = min(max(AGAIN_SECONDS, age), LATE_SECONDS)
         return True

@@ -34,7 +34,12 @@ TRUSTED_SECONDS: Final = 0.75
 the list was read a moment before it got here."""
 
 ATTEMPT_SECONDS: Final = 0.25
-"""For one answer while other connections wait for a lane: those that hang cost the others little."""
+"""For one answer while other connections wait for a lane: those that hang cost the others little.
+
+Where the API is slow for everybody it is longer: twice what answers have taken so far, and doubled,
+twice at most, while those that do not answer are more than those that do. Asking a slow API over and
+over makes it slower.
+"""
 
 LEAST_PATIENCE_SECONDS: Final = 0.5
 """For a connection whose turn comes late."""
@@ -45,6 +50,8 @@ _BACKOFF_BASE_SECONDS: Final = 0.05
 _BACKOFF_CAP_SECONDS: Final = 2.0
 _MIN_TIMEOUT_SECONDS: Final = 0.05
 _LANE_POLL_SECONDS: Final = 0.1
+_MAX_DOUBLINGS: Final = 2
+_RECENT: Final = 32
 _HTTP_OK: Final = 200
 _HTTP_REDIRECT: Final = 300
 _HTTP_GONE: Final = 410
@@ -298,6 +305,10 @@ class _FanOut:
         self._lanes = 0
         self._digests: dict[bytes, str] = {}
         self._refusals: set[int] = set()
+        # Written by all lanes without a lock: estimates.
+        self._answered = 0
+        self._unanswered = 0
+        self._answer_seconds = 0.0
 
     def run(self) -> Outcome:
         for task in self._tasks.values():
@@ -409,7 +420,7 @@ class _FanOut:
                 return
             task.tried_at = task.tried_at or moment
             frame = task.post.frames[task.position]
-            timeout = remaining if self._ready.empty() else min(remaining, ATTEMPT_SECONDS)
+            timeout = remaining if self._ready.empty() else min(remaining, self._attempt_seconds())
             try:
                 status = self._api.post(
                     task.post.connection_id,
@@ -418,12 +429,23 @@ class _FanOut:
                     timeout=max(timeout, _MIN_TIMEOUT_SECONDS),
                 )
             except TransportError:
+                self._unanswered += 1
                 self._delay(task)
                 return
+            self._note_answer(time.monotonic() - moment)
             if not _HTTP_OK <= status < _HTTP_REDIRECT:
                 self._settle_refusal(task, status)
                 return
             task.position += 1
+
+    def _attempt_seconds(self) -> float:
+        rounds = self._unanswered // max(self._answered, self._max_lanes)
+        doubled: float = ATTEMPT_SECONDS * 2 ** min(rounds, _MAX_DOUBLINGS)
+        return max(doubled, 2 * self._answer_seconds)
+
+    def _note_answer(self, seconds: float) -> None:
+        self._answered += 1
+        self._answer_seconds += (seconds - self._answer_seconds) / min(self._answered, _RECENT)
 
     def _ends(self, task: _Task, moment: float) -> float:
         """When the task is given up."""
