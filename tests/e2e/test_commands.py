@@ -183,6 +183,8 @@ def test_run_brings_back_a_dead_emulator_plays_the_demo_and_ends_on_ctrl_c_with_
     alice: RestClient,
     connect: Connect,
 ) -> None:
+    # An emulator that dies loses what came since its start: the stacks are to be older than that.
+    local_stack.down()
     local_stack.up()
     (emulator,) = (
         process
@@ -204,18 +206,22 @@ def test_run_brings_back_a_dead_emulator_plays_the_demo_and_ends_on_ctrl_c_with_
         text=True,
         start_new_session=True,
     ) as running:
-        assert running.stdout is not None
-        printed = ""
-        for line in running.stdout:
-            printed += line
-            if "Ctrl-C" in line:
-                break
-        assert "  agent  " in printed
-        with connect(alice):
-            started = time.monotonic()
-            os.killpg(running.pid, signal.SIGINT)
-            code = running.wait(2 * END_SECONDS)
-            seconds = time.monotonic() - started
+        try:
+            assert running.stdout is not None
+            printed = ""
+            for line in running.stdout:
+                printed += line
+                if "Ctrl-C" in line:
+                    break
+            assert "  agent  " in printed
+            with connect(alice):
+                started = time.monotonic()
+                os.killpg(running.pid, signal.SIGINT)
+                code = running.wait(2 * END_SECONDS)
+                seconds = time.monotonic() - started
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
 
     assert code == 0
     assert seconds < END_SECONDS

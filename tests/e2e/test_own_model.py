@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 from pydantic import SecretStr
+from tests.e2e.__main__ import E2E_PORT
 from tests.e2e.clients import RestClient, open_socket
 from websockets import Origin
 from websockets.exceptions import InvalidStatus
@@ -18,11 +19,13 @@ from websockets.sync.client import connect
 
 from devstack.config import LocalStackConfig
 from devstack.local_stack import LocalStack
+from devstack.processes import free_port
 
 KEY = f"sk-{secrets.token_hex(16)}"
 MODEL = "a-model-of-ones-own"
 ANOTHER_MODEL = "another-model"
 ORIGIN = "http://localhost:5173"
+OWN_PORT = E2E_PORT + 100
 pytestmark = [pytest.mark.alone, pytest.mark.rare]
 
 
@@ -57,23 +60,31 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def stack_with_own_model(local_stack: LocalStack) -> Iterator[LocalStack]:
-    """The session's stack with the variables set; afterwards as it was."""
+def stack_with_own_model(
+    local_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalStack]:
+    """A stack beside the session's: on the emulator other origins make another API of other URLs.
+
+    Its model is the session's demo model, behind the gate.
+    """
     demo_model = f"http://127.0.0.1:{local_stack.config.port + 1}"
     with serving(gate(demo_model)) as url:
         stack = LocalStack(
             LocalStackConfig(
-                port=local_stack.config.port,
-                local_dir=local_stack.config.local_dir,
+                port=free_port(OWN_PORT),
+                local_dir=tmp_path_factory.mktemp("own-model"),
+                enforce_rights=True,
                 model_url=url,
                 model=MODEL,
                 model_key=SecretStr(KEY),
                 allowed_origins=ORIGIN,
             )
         )
-        stack.up()
-        yield stack
-    local_stack.up()
+        try:
+            stack.up()
+            yield stack
+        finally:
+            stack.down()
 
 
 @pytest.fixture
