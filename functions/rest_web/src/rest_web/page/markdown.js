@@ -63,11 +63,13 @@ function blockText(block) {
 
 /** @param {string} line */
 function lineText(line) {
-  const textOf = (/** @type {Inline} */ inline) => {
-    if ("children" in inline) return /** @type {string} */ (inline.children.map(textOf).join(""));
-    return inline.type === "break" ? " " : inline.text;
-  };
-  return inlinesOf(line).map(textOf).join("");
+  return inlinesOf(line).map(inlineText).join("");
+}
+
+/** @param {Inline} inline @returns {string} */
+function inlineText(inline) {
+  if ("children" in inline) return inline.children.map(inlineText).join("");
+  return inline.type === "break" ? " " : inline.text;
 }
 
 /** @param {Block} block @returns {HTMLElement} */

@@ -12,6 +12,11 @@ import { readersOfNewest, rowsOf } from "./rows.js";
  */
 
 /**
+ * @typedef {{place: string, label: string | null}} Focus
+ *   `place` selects the row, `label` names what has the focus in it; null: the row itself.
+ */
+
+/**
  * What a room's view needs of the page around it.
  *
  * @typedef {object} Page
@@ -348,7 +353,11 @@ export class RoomView {
     if (next >= elements.length) this.composer.focus();
   }
 
-  /** What has the focus, so that it keeps it when its row is built anew. */
+  /**
+   * What has the focus, so that it keeps it when its row is built anew.
+   *
+   * @returns {Focus | undefined}
+   */
   #focused() {
     const active = document.activeElement;
     const call = active?.closest?.("[data-call]");
@@ -357,10 +366,11 @@ export class RoomView {
     }
     const message = active?.closest?.(".message[data-seq]");
     if (!message || !this.list.contains(message)) return undefined;
-    return { place: `[data-seq="${message.getAttribute("data-seq")}"]`, label: active === message ? null : active?.getAttribute("aria-label") };
+    const place = `[data-seq="${message.getAttribute("data-seq")}"]`;
+    return { place, label: active === message ? null : (active?.getAttribute("aria-label") ?? null) };
   }
 
-  /** @param {ReturnType<RoomView["#focused"]>} focus */
+  /** @param {Focus | undefined} focus */
   #refocus(focus) {
     const isLost = document.activeElement === document.body || document.activeElement === null;
     if (focus === undefined || !isLost) return;

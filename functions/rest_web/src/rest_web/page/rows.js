@@ -43,8 +43,7 @@ import { decidersOf } from "./tool-view.js";
  * @property {Unsent} unsent
  * @property {boolean} continues
  * @property {boolean} connected
- * @typedef {{key: string, kind: "seen", names: string}} SeenRow
- * @typedef {DayRow | NewRow | NoticeRow | MessageRow | CallsRow | DraftRow | PendingRow | SeenRow} Row
+ * @typedef {DayRow | NewRow | NoticeRow | MessageRow | CallsRow | DraftRow | PendingRow} Row
  */
 
 /** Minutes: what the same person says within them stands under one name. */
