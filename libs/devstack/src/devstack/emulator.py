@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from devstack import emulator_main
 from devstack.config import REGION, ROOT, LocalStackConfig
 from devstack.errors import DevstackError
 from devstack.processes import (
@@ -100,7 +101,8 @@ class Emulator:
         temporary = self._choose_temporary()
         temporary.mkdir(parents=True)
         record = start_background(
-            [str(ENVIRONMENT_DIR / "bin" / "python"), "-m", "ministack"],
+            # Nothing of devstack is importable there (-P).
+            [str(ENVIRONMENT_DIR / "bin" / "python"), "-P", emulator_main.__file__],
             environment=self._environment(model_port, temporary),
             log=self.log,
             port=port,
