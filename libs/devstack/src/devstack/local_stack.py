@@ -383,7 +383,7 @@ class LocalStack:
         return running is not None or model is not None
 
     def _close_connections(self) -> None:
-        """An open WebSocket keeps the emulator from ending cleanly, which is what saves its state."""
+        """So that `$disconnect` runs for them, as it does on AWS."""
         if not self.config.outputs_file.exists() or not self._emulator.answers():
             return
         try:
