@@ -25,6 +25,13 @@ class Queues:
     def asked(self) -> list[Body]:
         return self._bodies(self.agent_url)
 
+    def delayed(self) -> int:
+        """How many messages nobody sees yet."""
+        answer = self.sqs.get_queue_attributes(
+            QueueUrl=self.agent_url, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+        )
+        return int(answer["Attributes"]["ApproximateNumberOfMessagesDelayed"])
+
     def parked(self) -> list[Body]:
         return self._bodies(self.parking_url)
 

@@ -91,6 +91,15 @@ def test_an_inserted_message_is_queued(
     ]
 
 
+def test_a_question_is_queued_once_more_for_later_should_its_worker_die_as_it_starts(
+    queues: Queues, channel: None, lambda_context: LambdaContext
+) -> None:
+    handler.lambda_handler({"Records": [_record(seq=5), _record(seq=6)]}, lambda_context)
+
+    assert [asked["questionSeq"] for asked in queues.asked()] == [5, 6]
+    assert queues.delayed() == 2
+
+
 def test_a_channels_questions_are_one_group_so_that_no_channel_waits_for_another(
     queues: Queues, channel: None, lambda_context: LambdaContext
 ) -> None:

@@ -1,11 +1,16 @@
 """The two queues as the dispatcher uses them."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 from commons.queues import QueueMessage, SqsQueue
 from commons.schemas.generation import GenerationRequest
 from workers_agent_dispatcher.schemas import Parked
+
+REMINDER_SECONDS: Final = 30
+"""A worker that dies as it starts has not said yet how long its messages are to be hidden: they stay
+hidden for the queue's own half hour. So each question has a second message, seen after this. Where
+the reply has ended by then, it costs a read."""
 
 
 class IQueue(Protocol):
@@ -40,9 +45,17 @@ class SqsQueues:
         self._parking = parking
 
     def ask(self, requests: Sequence[GenerationRequest]) -> list[int]:
-        return self._questions.send_all(
-            [QueueMessage(request.to_json(), group=request.channel_id) for request in requests]
+        missed = self._questions.send_all(
+            [message for request in requests for message in _messages(request)]
         )
+        # A reminder that is not taken only costs time, and that only where a worker dies.
+        return [position // 2 for position in missed if position % 2 == 0]
 
     def park(self, parked: Parked) -> None:
         self._parking.send(QueueMessage(parked.to_json()))
+
+
+def _messages(request: GenerationRequest) -> Iterator[QueueMessage]:
+    """The question, and its reminder."""
+    for delay_seconds in (0, REMINDER_SECONDS):
+        yield QueueMessage(request.to_json(), group=request.channel_id, delay_seconds=delay_seconds)
