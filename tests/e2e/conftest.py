@@ -5,20 +5,21 @@ uses the one that `poe up` brought up, and leaves it up.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from tests.e2e.__main__ import E2E_PORT
 from tests.e2e.clients import Redeploy, RestClient, Socket, open_socket
+from tests.e2e.redeploying import deploy_changed
 
 from devstack.config import ROOT, LocalStackConfig
 from devstack.local_stack import LocalStack
 from devstack.outputs import Outputs
 from devstack.processes import free_port
-from devstack.stacks import DEPLOY_ORDER, Stack, Surroundings, published
 
 SECONDS = 600
 """A test's time here: the first one's holds the stack's start as well."""
@@ -121,17 +122,7 @@ def connect(websocket_url: str) -> Callable[..., AbstractContextManager[Socket]]
 
 
 @pytest.fixture
-def redeploy(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redeploy]:
+def redeploy(local_stack: LocalStack) -> Iterator[Redeploy]:
     """Deploys a stack with other values for those parameters that it has; at the end as it was."""
-
-    def deploy(name: str, changes: Mapping[str, str]) -> None:
-        (stack,) = (Stack(each, local_stack.config) for each in DEPLOY_ORDER if each == name)
-        surroundings = Surroundings(published=published(local_stack.clients))
-        parameters = stack.parameters(surroundings)
-        changed = {**parameters, **{key: changes[key] for key in changes.keys() & parameters}}
-        monkeypatch.setattr(stack, "parameters", lambda _surroundings: changed)
-        stack.deploy(surroundings)
-
-    yield deploy
-    monkeypatch.undo()
+    yield partial(deploy_changed, local_stack)
     local_stack.up()

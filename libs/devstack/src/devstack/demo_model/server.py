@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -21,9 +22,14 @@ _BEHAVIOURS = TypeAdapter(list[Behaviour])
 
 
 class Asked(BaseModel):
-    """A request as `GET /requests` shows it; `outcome` is "open" until the model is through."""
+    """A request as `GET /requests` shows it; `outcome` is "open" until the model is through.
+
+    Attributes:
+        asked_at: epoch seconds.
+    """
 
     protocol: str
+    asked_at: float
     model_id: str
     question: str
     system: str
@@ -122,6 +128,7 @@ class DemoModel:
         behaviour = self._behaviours.choose(ask.text)
         entry = Asked(
             protocol=ask.protocol,
+            asked_at=time.time(),
             model_id=ask.model_id,
             question=ask.text,
             system=ask.system,

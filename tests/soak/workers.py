@@ -1,0 +1,85 @@
+"""Workers of all functions die and stall while people talk: what was promised still holds."""
+
+import time
+
+from tests.soak.caller import Caller
+from tests.soak.chance import seeded
+from tests.soak.channels import new_channel, read_log, wait_until_all_has_ended
+from tests.soak.figures import Figures
+from tests.soak.notes import Notes
+from tests.soak.parked import judge_parked
+from tests.soak.payments import judge_payments
+from tests.soak.people import Person
+from tests.soak.reaper import Reaper
+from tests.soak.verdict import END_SECONDS, Verdict
+
+from devstack.local_stack import LocalStack
+
+PEOPLE = 6
+CHANNELS = 4
+LIVE_MARK = "\N{WHITE HEAVY CHECK MARK}"
+
+
+def soak_workers(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:
+    """Runs for so long, and then until everything has ended; answers what was violated."""
+    rng = seeded(seed)
+    notes, figures = Notes(), Figures()
+    reaper = Reaper(stack, seeded(rng.random()))
+    outputs = stack.outputs()
+    users = stack.users(outputs)
+    names = [f"soak-{seed}-{number}" for number in range(PEOPLE)]
+    callers = [Caller(outputs, users, name, notes, reaper) for name in names]
+    channels = [
+        new_channel(callers[0], f"soak {number}", members=names[1:]) for number in range(CHANNELS)
+    ]
+    people = [Person(caller, channels, notes, seeded(rng.random())) for caller in callers]
+    for person in people:
+        person.start()
+    reaper.start()
+    time.sleep(seconds)
+    reaper.end()
+    for person in people:
+        person.end()
+    figures.add("workers hit", f"{len(reaper.hits)}: {reaper.summary()}")
+
+    owner = callers[0]
+    wait_until_all_has_ended(owner, channels, reaper.last + END_SECONDS)
+    _touch(owner, channels)
+    _wait_until_heard(owner, channels, people, reaper.last + END_SECONDS)
+    logs = {channel: read_log(owner, channel) for channel in channels}
+    verdict = Verdict(notes, logs, reaper, figures)
+    verdict.judge()
+    judge_payments(stack, notes, verdict.ends, figures)
+    judge_parked(stack, notes, figures)
+    for socket in [socket for person in people for socket in person.sockets]:
+        socket.hang_up()
+    for caller in callers:
+        caller.close()
+    figures.add_counts(notes)
+    return notes.violations
+
+
+def _touch(owner: Caller, channels: list[str]) -> None:
+    """An event that no agent answers, for every line that is still open."""
+    for channel in channels:
+        owner.call("PUT", f"/channels/{channel}/messages/1/reactions/{LIVE_MARK}", 204)
+
+
+def _wait_until_heard(
+    owner: Caller, channels: list[str], people: list[Person], deadline: float
+) -> None:
+    """What has not come by then is told by the verdict."""
+    heads = {
+        channel: owner.call("GET", f"/channels/{channel}", 200)[0].json()["lastSeq"]
+        for channel in channels
+    }
+    lines = [socket for person in people for socket in person.sockets]
+    while time.time() < deadline:
+        if all(
+            head in socket.first_seen[channel]
+            for socket in lines
+            for channel, head in heads.items()
+            if channel in socket.first_seen
+        ):
+            return
+        time.sleep(0.2)
