@@ -15,12 +15,13 @@ from tests.soak.notes import Notes, Post
 from tests.soak.parked import judge_parked
 from tests.soak.payments import judge_payments
 from tests.soak.people import Person
+from tests.soak.pulse import Pulse
 from tests.soak.reaper import Reaper
+from tests.soak.storage import repository_of
 from tests.soak.verdict import END_SECONDS, Verdict, moment
 
 from commons import keys
-from commons.dal import DynamoDBRepository, IRepository, Table
-from devstack.config import STAGE
+from commons.dal import IRepository, Table
 from devstack.local_stack import LocalStack
 
 QUESTIONS = 1_000
@@ -78,6 +79,8 @@ class Rush:
             stops=False,
         )
 
+        self._pulse = Pulse(repository_of(stack))
+
     def run(self) -> list[str]:
         limits = {"ChannelTokensPerDay": str(CHANNEL_TOKENS), "UserTokensPerDay": "0"}
         deploy_changed(self._stack, "workers", limits)
@@ -88,7 +91,7 @@ class Rush:
         )
         channels = self._while_workers_die(crowded)
         logs = {each: read_log(crowded, each) for each in [channel, *channels]}
-        verdict = Verdict(self._notes, logs, self._reaper, self._figures)
+        verdict = Verdict(self._notes, logs, self._reaper, self._pulse, self._figures)
         verdict.judge()
         judge_payments(self._stack, self._notes, verdict.ends, self._figures)
         judge_parked(self._stack, self._notes, self._figures)
@@ -108,7 +111,7 @@ class Rush:
         assert line is not None
         self._ask(quiet, other, -1)
         wait_until_all_has_ended(quiet, [other], time.time() + END_SECONDS)
-        budget = Budget(self._repository(), channel)
+        budget = Budget(repository_of(self._stack), channel)
         budget.start()
         began = time.time()
         with ThreadPoolExecutor(POSTERS) as posters:
@@ -175,7 +178,8 @@ class Rush:
         names = [caller.user for caller in callers]
         channels = [new_channel(owner, f"rush {n}", members=names[1:]) for n in range(ASKERS)]
         people = [
-            Person(caller, channels, self._notes, self._rng, only_asks=True) for caller in callers
+            Person(caller, channels, self._notes, seeded(self._rng.random()), only_asks=True)
+            for caller in callers
         ]
         for person in people:
             person.start()
@@ -187,10 +191,6 @@ class Rush:
         self._figures.add("workers killed", self._reaper.summary())
         wait_until_all_has_ended(owner, channels, self._reaper.last + END_SECONDS)
         return channels
-
-    def _repository(self) -> IRepository:
-        names = {table: f"chat-{STAGE}-{table.value}" for table in Table}
-        return DynamoDBRepository(names, client=self._stack.clients.dynamodb())
 
 
 def soak_rush(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:

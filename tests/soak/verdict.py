@@ -7,6 +7,7 @@ from datetime import datetime
 from tests.e2e.clients import Json
 from tests.soak.figures import Figures
 from tests.soak.notes import Cancel, Notes, Subscription
+from tests.soak.pulse import Pulse
 from tests.soak.reaper import Reaper
 
 END_SECONDS = 60.0
@@ -35,13 +36,17 @@ class Verdict:
         notes: what was acknowledged.
         logs: what there is.
         reaper: who died when.
+        pulse: when the machine had no time.
         figures: take what was seen.
     """
 
-    def __init__(self, notes: Notes, logs: Logs, reaper: Reaper, figures: Figures) -> None:
+    def __init__(
+        self, notes: Notes, logs: Logs, reaper: Reaper, pulse: Pulse, figures: Figures
+    ) -> None:
         self._notes = notes
         self._logs = logs
         self._reaper = reaper
+        self._pulse = pulse
         self._figures = figures
         self.ends: dict[tuple[str, int], dict[int, Json]] = defaultdict(dict)
 
@@ -143,14 +148,16 @@ class Verdict:
         self._figures.spread("seconds from a cancel of any other", others)
 
     def _is_of_a_living_worker(self, cancel: Cancel) -> bool:
-        """Nobody has it, or somebody who was heard of just now, and no worker was hit since."""
+        """Nobody has it, or somebody who was heard of just now; no worker was hit since, nor the
+        machine busy."""
         since = cancel.acked_at - LIFE_SECONDS
         until = cancel.acked_at + CANCEL_SECONDS
         deltas = self._notes.deltas(cancel.channel, cancel.seq, cancel.generation)
         is_heard = any(since <= at <= until for at in deltas)
         begin = since if cancel.status == "running" else cancel.listed_at
         is_hit = self._reaper.has_hit("workers_agent", begin, until)
-        return (cancel.status == "queued" or is_heard) and not is_hit
+        is_slow = self._pulse.was_slow(begin, until)
+        return (cancel.status == "queued" or is_heard) and not is_hit and not is_slow
 
     def _subscriptions_are_live(self) -> None:
         heard: list[float] = []

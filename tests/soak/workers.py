@@ -10,12 +10,14 @@ from tests.soak.notes import Notes
 from tests.soak.parked import judge_parked
 from tests.soak.payments import judge_payments
 from tests.soak.people import Person
+from tests.soak.pulse import Pulse
 from tests.soak.reaper import Reaper
+from tests.soak.storage import repository_of
 from tests.soak.verdict import END_SECONDS, Verdict
 
 from devstack.local_stack import LocalStack
 
-PEOPLE = 6
+PEOPLE = 4
 CHANNELS = 4
 LIVE_MARK = "\N{WHITE HEAVY CHECK MARK}"
 
@@ -35,6 +37,8 @@ def soak_workers(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:
     people = [Person(caller, channels, notes, seeded(rng.random())) for caller in callers]
     for person in people:
         person.start()
+    pulse = Pulse(repository_of(stack))
+    pulse.start()
     reaper.start()
     time.sleep(seconds)
     reaper.end()
@@ -47,7 +51,9 @@ def soak_workers(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:
     _touch(owner, channels)
     _wait_until_heard(owner, channels, people, reaper.last + END_SECONDS)
     logs = {channel: read_log(owner, channel) for channel in channels}
-    verdict = Verdict(notes, logs, reaper, figures)
+    verdict = Verdict(notes, logs, reaper, pulse, figures)
+    pulse.end()
+    figures.add("reads that took long, of all", f"{pulse.slow_count} of {pulse.count}")
     verdict.judge()
     judge_payments(stack, notes, verdict.ends, figures)
     judge_parked(stack, notes, figures)

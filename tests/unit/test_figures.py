@@ -20,6 +20,7 @@ from commons.services import (
     channel_broadcast,
     connections,
     event_log,
+    generations,
     replay,
     tickets,
     tool_calls,
@@ -186,6 +187,12 @@ def test_a_worker_outlives_the_longest_reply_that_it_may_write() -> None:
 def test_a_cancel_ends_a_reply_within_two_seconds_though_a_call_runs() -> None:
     pace = Pace()
     assert pace.look + step_calls.LAST_SECONDS + pace.last_deltas < 1.5
+
+
+@pytest.mark.parametrize("function", ["rest_api", "websocket_session"])
+def test_a_cancel_is_answered_long_before_its_function_is_stopped(function: str) -> None:
+    slowest_closing = 5
+    assert generations.CLOSING_SECONDS + slowest_closing < TIMEOUTS[function] / 2
 
 
 def test_what_a_page_may_hold_fits_what_lambda_may_answer() -> None:

@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
@@ -240,6 +242,20 @@ def test_a_cancel_of_queued_replies_ends_them_itself(room: Room) -> None:
 
     assert _ends(room) == ["cancelled"] * 5
     assert room.generations.list_open(CHANNEL) == []
+
+
+def test_a_cancel_ends_queued_replies_though_storage_takes_half_a_second_for_each(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(10):
+        room.say("Hello")
+    half_seconds = count()
+    slow = SimpleNamespace(monotonic=lambda: next(half_seconds) / 2)
+    monkeypatch.setattr("commons.services.generations.time", slow)
+
+    room.generations.cancel(CHANNEL, "alice")
+
+    assert _ends(room) == ["cancelled"] * 10
 
 
 @pytest.mark.parametrize("cancel", [_cancel_all, _cancel_this])

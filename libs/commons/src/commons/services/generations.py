@@ -44,9 +44,10 @@ from commons.services.generation_endings import (
 from commons.services.membership import MembershipService
 from commons.services.spend import owed
 
-CLOSING_SECONDS: Final = 1.5
-"""A cancel ends queued replies itself: within 2 s they are in the log. What it does not come to by
-then is left to the workers, who ask no model for it."""
+CLOSING_SECONDS: Final = 8.0
+"""A cancel ends queued replies itself before it is answered, so that they are in the log by then. Each
+takes some 40 ms on AWS, half a second where storage is slow. What it does not come to within this is
+left to the workers, who ask no model for it, but may be busy for minutes."""
 
 _MENTION: Final = re.compile(r"(?<!\w)@agent(?!\w)", re.IGNORECASE)
 
