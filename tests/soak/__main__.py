@@ -1,9 +1,9 @@
 """`poe soak KIND [--seconds N] [--seed N] [--running]`: hardship for the local stack.
 
-`workers`: workers of all functions are killed and stopped while people talk. `rush`: a thousand
-questions at once, then agents' workers are killed while people ask. Prints what it saw, and exits 1
-where a promise was not kept. It brings up a stack of its own; with `--running` it takes the one that
-`poe up` brought up.
+`workers`: workers of all functions are killed and stopped while people talk. `agents`: a worker of the
+agent is killed every 5 s while people ask. `rush`: a thousand questions at once. Prints what it saw, and
+exits 1 where a promise was not kept. It brings up a stack of its own; with `--running` it takes the one
+that `poe up` brought up.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.e2e.__main__ import E2E_PORT
+from tests.soak.agents import soak_agents
 from tests.soak.rush import soak_rush
 from tests.soak.workers import soak_workers
 
@@ -20,7 +21,11 @@ from devstack.config import ROOT, LocalStackConfig
 from devstack.local_stack import LocalStack
 from devstack.processes import free_port
 
-SOAKS: dict[str, Callable[..., list[str]]] = {"workers": soak_workers, "rush": soak_rush}
+SOAKS: dict[str, Callable[..., list[str]]] = {
+    "agents": soak_agents,
+    "rush": soak_rush,
+    "workers": soak_workers,
+}
 SHOWN = 40
 """Violations that are printed."""
 

@@ -10,9 +10,6 @@ from tests.soak.caller import Caller
 from tests.soak.notes import Cancel, Notes, Post, Subscription
 from tests.soak.socket import GatewayError, SoakSocket
 
-PAUSE_SECONDS = (0.2, 1.0)
-"""Four people are five deeds a second: two cores do that while workers start anew."""
-
 MAX_SOCKETS = 3
 WRITTEN_MS = (200, 1_000, 3_000, 6_000)
 """How long the demo model takes for an answer."""
@@ -29,6 +26,7 @@ class Person(threading.Thread):
         channels: of which it is a member.
         notes: take what was acknowledged.
         rng: chooses what to do.
+        pause: seconds from one deed to the next, at random between two figures.
         only_asks: by REST; else it does all that people do.
     """
 
@@ -39,6 +37,7 @@ class Person(threading.Thread):
         notes: Notes,
         rng: random.Random,
         *,
+        pause: tuple[float, float],
         only_asks: bool = False,
     ) -> None:
         super().__init__(daemon=True, name=caller.user)
@@ -46,6 +45,7 @@ class Person(threading.Thread):
         self._channels = channels
         self._notes = notes
         self._rng = rng
+        self._pause = pause
         self._over = threading.Event()
         self.sockets: list[SoakSocket] = []
         self._deeds: dict[Callable[[], None], int] = {
@@ -62,7 +62,7 @@ class Person(threading.Thread):
             self._deeds = {self._ask_by_rest: 1}
 
     def run(self) -> None:
-        while not self._over.wait(self._rng.uniform(*PAUSE_SECONDS)):
+        while not self._over.wait(self._rng.uniform(*self._pause)):
             (deed,) = self._rng.choices(list(self._deeds), list(self._deeds.values()))
             try:
                 deed()

@@ -117,7 +117,7 @@ class Verdict:
                 waits.append(moment(ends[1]) - moment(event))
             for end in ends.values():
                 outcomes[end["data"].get("reason") or end["data"]["finishReason"]] += 1
-                if moment(end) > last + END_SECONDS:
+                if last and moment(end) > last + END_SECONDS:
                     late = moment(end) - last
                     self._notes.violated(
                         f"{subject} ended {late:.1f} s after the last worker was hit"
@@ -126,7 +126,8 @@ class Verdict:
             self._figures.add(f"replies that ended in {outcome}", count)
         self._figures.spread("seconds from question to end", waits)
         latest = max((moment(e) for ends in self.ends.values() for e in ends.values()), default=0)
-        self._figures.add("last end, seconds after the last hit", round(latest - last, 1))
+        if last:
+            self._figures.add("last end, seconds after the last hit", f"{latest - last:.1f}")
 
     def _cancels_are_prompt(self) -> None:
         waits: list[float] = []

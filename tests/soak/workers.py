@@ -18,6 +18,9 @@ from tests.soak.verdict import END_SECONDS, Verdict
 from devstack.local_stack import LocalStack
 
 PEOPLE = 4
+PAUSE_SECONDS = (0.2, 1.0)
+"""Some six deeds a second: two cores do that while workers start anew."""
+
 CHANNELS = 4
 LIVE_MARK = "\N{WHITE HEAVY CHECK MARK}"
 
@@ -34,7 +37,10 @@ def soak_workers(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:
     channels = [
         new_channel(callers[0], f"soak {number}", members=names[1:]) for number in range(CHANNELS)
     ]
-    people = [Person(caller, channels, notes, seeded(rng.random())) for caller in callers]
+    people = [
+        Person(caller, channels, notes, seeded(rng.random()), pause=PAUSE_SECONDS)
+        for caller in callers
+    ]
     for person in people:
         person.start()
     pulse = Pulse(repository_of(stack))
