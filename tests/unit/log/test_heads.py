@@ -11,6 +11,7 @@ from tests.integration.log.unreliable import UnreliableRepository
 
 from commons import keys
 from commons.dal import Condition, Item, Table
+from commons.errors import ChannelNotFoundError
 from commons.observability import metrics
 from commons.schemas.caller import Caller
 from commons.schemas.event import MessageCreatedData, Sender
@@ -238,6 +239,56 @@ def test_any_other_draft_is_judged_anew_after_every_lost_try(clock: Clock) -> No
     EventLogService(Crowded(clock, losses=5)).append(CHANNEL, prepare)
 
     assert asked == 6
+
+
+def test_who_has_lost_twice_to_messages_is_asked_once_more_and_tries_on_in_one_call(
+    clock: Clock,
+) -> None:
+    function = MeteredProcess(Crowded(clock, losses=7))
+    asked = 0
+
+    def prepare() -> Draft:
+        nonlocal asked
+        asked += 1
+        return Draft(sender=ALICE, data=MessageCreatedData(text="x"), outlasts_messages=True)
+
+    EventLogService(function).append(CHANNEL, prepare)
+
+    # The head is read and the draft asked for at first and after two losses: five tries follow.
+    assert (asked, function.calls) == (3, 3 + 8)
+
+
+class RemovingAlice(Crowded):
+    """The last who is faster takes alice out of the channel."""
+
+    def _take(self, item: Item) -> None:
+        removes = self.losses == 1 and "sender_id" in item
+        super()._take({**item, "type": "member.left"} if removes else item)
+        if removes:
+            self.delete(Table.CHANNELS, keys.member_key(CHANNEL, "alice"))
+
+
+@pytest.mark.parametrize("losses", range(1, 9))
+def test_whoever_is_removed_while_others_are_faster_appends_nothing(
+    clock: Clock, losses: int
+) -> None:
+    repository = RemovingAlice(clock, losses)
+    repository.put(
+        Table.CHANNELS,
+        {
+            **keys.member_key(CHANNEL, "alice"),
+            "channel_id": CHANNEL,
+            "user_id": "alice",
+            "role": "member",
+            "joined_at": "2026-01-01T00:00:00.000Z",
+        },
+    )
+    alice = Caller(user_id="alice", expires_at=2**40)
+
+    with pytest.raises(ChannelNotFoundError):
+        MessagesService(repository).post(CHANNEL, alice, PostMessage(text="x"))
+
+    assert EventLogService(repository).head(CHANNEL) == losses
 
 
 def test_an_append_of_nothing_writes_nothing(repository: InMemoryRepository) -> None:

@@ -44,6 +44,15 @@ APPEND_BUDGET_SECONDS: Final = 20.0
 
 MAX_REJECTION_PAUSE_SECONDS: Final = 0.1
 
+WIDENING: Final = 2
+"""Tries' lengths by which a lost one widens the window within which newcomers choose their moment."""
+
+PAUSED_LOSSES: Final = 2
+"""After these a post waits its part of the window; after the next ones it does not wait."""
+
+LOSSES_A_ROUND: Final = 7
+"""Then it waits again: transactions and puts, or many posts in step, would keep one another out."""
+
 RECENT: Final = timedelta(seconds=5)
 """Where another's event is no older, more of them are to be expected."""
 
@@ -64,6 +73,9 @@ class Draft:
         holds_its_reasons: all that the append is allowed on is a condition of its `writes`. A try
             that lost its number is made again without asking anew, in one call: for what has to
             get through a channel where many post.
+        outlasts_messages: nobody's message takes away what the append is allowed on. Who has lost
+            several times tries the number after such a message at once, without asking anew: all
+            events since it was asked are then known, for each of them took a number from it.
     """
 
     sender: Sender
@@ -72,6 +84,7 @@ class Draft:
     writes: Callable[[int], Sequence[Write]] = no_writes
     on_rejected: Callable[[int, Item | None], None] | None = None
     holds_its_reasons: bool = False
+    outlasts_messages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +320,12 @@ class _Append:
             if refusal is None:
                 return self._won(item)
             self._judge(refusal, draft)
-            if refusal.winner is not None:
-                head = self._next_head(refusal.winner)
-            else:
+            stands = draft.holds_its_reasons or self._follows(refusal.winner, draft)
+            if refusal.winner is None:
                 self._pause_after_rejection()
-            if refusal.rejected or not draft.holds_its_reasons:
+            else:
+                head = self._next_head(refusal.winner, draft)
+            if refusal.rejected or not stands:
                 draft = self._prepare()
         return None
 
@@ -365,27 +379,44 @@ class _Append:
         if self._timing.clock() > self._deadline:
             raise StorageBusyError("the channel's log is busy")
 
-    def _next_head(self, winner: Item) -> int:
+    def _next_head(self, winner: Item, draft: Draft) -> int:
         """The head to try next, after a number was lost to `winner`."""
-        if str(winner["created_at"]) <= self._began_at:
-            # Written before this append began: not a race, the head was one of long ago.
+        if self._is_older(winner):
+            # Not a race: the head was one of long ago.
             self._stale_heads += 1
             self._heads.note_stale(self._channel_id)
             return self._read_head(consistent=True)
+        follows = self._follows(winner, draft)
         self._losses += 1
         moment = self._timing.clock()
-        self._heads.note_lost(self._channel_id, moment, widen_by=moment - self._try_began)
+        widen_by = WIDENING * (moment - self._try_began)
+        self._heads.note_lost(self._channel_id, moment, widen_by=widen_by)
         self._try_began = moment
-        if self._goes_first:
+        if self._goes_first or follows:
             return cast("int", winner["seq"])
         self._wait_for_others()
         return self._read_head(consistent=True)
+
+    def _is_older(self, winner: Item) -> bool:
+        """Whether it was written before this append began."""
+        return str(winner["created_at"]) <= self._began_at
+
+    def _follows(self, winner: Item | None, draft: Draft) -> bool:
+        """Whether the number after the winner's is tried at once, with the same draft."""
+        return (
+            winner is not None
+            and draft.outlasts_messages
+            and winner["type"] == "message.created"
+            and not self._is_older(winner)
+            and self._losses % LOSSES_A_ROUND >= PAUSED_LOSSES
+        )
 
     def _wait_for_others(self) -> None:
         """Newcomers wait longest; whoever has lost waits half as long each time."""
         window = self._heads.window(self._channel_id, self._timing.clock())
         if window and not self._goes_first:
-            self._timing.sleep(self._timing.jitter(window / 2**self._losses))
+            losses = self._losses and (self._losses - 1) % LOSSES_A_ROUND + 1
+            self._timing.sleep(self._timing.jitter(window / 2**losses))
             self._try_began = self._timing.clock()
 
     def _pause_after_rejection(self) -> None:

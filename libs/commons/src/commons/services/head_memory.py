@@ -18,12 +18,12 @@ MAX_PATIENCE: Final = 64
 """Own writes that followed each other before a channel is taken to have no other writer: twice as
 many each time that this was wrong, for being wrong costs three calls and being right saves one."""
 
-MAX_WINDOW_SECONDS: Final = 0.5
+MAX_WINDOW_SECONDS: Final = 2.0
 SHRINKING: Final = 0.9
-"""Of the window at each append that won. Each lost try widens it by as long as a try takes. In
-balance an append of ten writers loses about once, of twenty twice."""
+"""Of the window at each append that won. Each lost try widens it by twice as long as a try takes. In
+balance an append of ten writers loses one or two tries, of twenty two or three."""
 
-HALF_LIFE_SECONDS: Final = 1.0
+HALF_LIFE_SECONDS: Final = 2.0
 """Of the window while nothing is lost."""
 
 
@@ -131,7 +131,7 @@ class HeadMemory:
         self._channels.change(channel_id, change)
 
     def note_lost(self, channel_id: str, moment: float, *, widen_by: float) -> None:
-        """Another writer was faster; a try takes `widen_by` seconds."""
+        """Another writer was faster."""
 
         def change(known: _Channel | None) -> _Channel:
             known = known or _NOTHING

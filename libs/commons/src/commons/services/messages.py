@@ -80,6 +80,8 @@ class MessagesService(BaseService):
                     else lambda seq: [self._marker(channel_id, caller, message, seq)]
                 ),
                 on_rejected=_refuse_duplicate,
+                # What takes a member out is another event; what is replied to stays a message.
+                outlasts_messages=True,
             )
 
         try:
