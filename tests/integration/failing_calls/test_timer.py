@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 from tests.doubles.acting_room import OPEN_RULES, pending_call_id, pending_calls
@@ -12,7 +13,7 @@ from commons.clock import epoch_milliseconds
 from commons.dal import Table, Update
 from commons.dynamodb.exceptions import StorageUnreachableError
 from commons.records.generation import WORTH_ANSWERING_MILLISECONDS, FinishedText
-from commons.records.timer import TimerRecord
+from commons.records.timer import TimerKind, TimerRecord
 from commons.schemas.event import ChannelDeletedData, Sender, Usage
 from commons.schemas.generation import GenerationRequest
 from commons.services.event_log import Draft, EventLogService
@@ -163,6 +164,19 @@ def is_emptied(world: World) -> None:
         assert "milk" not in str(world.room.storage.all_items(table))
 
 
+def of_deleted_reply(world: World) -> None:
+    """As the deletion of a reply leaves it: the question stands, and what is written to it goes on."""
+    pending_calls(world.room.storage, CHANNEL, 2)
+    emptying = TimerRecord.of_deleted_message(CHANNEL, 2, 1, 0)
+    world.room.storage.transact([emptying.write()])
+
+
+def only_calls_are_emptied(world: World) -> None:
+    assert [row.question_seq for row in world.room.generations.list_open(CHANNEL)] == [1, 2]
+    for table in (Table.CHANNELS, Table.CHAT_EVENTS):
+        assert "milk" not in str(world.room.storage.all_items(table))
+
+
 DUE: dict[str, tuple[Callable[[World], None], Check]] = {
     "a reply that nobody writes": (as_it_is, is_awake),
     "a reply that is too old": (too_old, has_failed),
@@ -170,12 +184,23 @@ DUE: dict[str, tuple[Callable[[World], None], Check]] = {
     "a deleted channel, and its reply": (of_deleted_channel, is_cleared),
     "calls that nobody decided": (nobody_decided, have_expired),
     "a deleted question that tools were asked for": (of_deleted_question, is_emptied),
+    "a deleted reply that tools were asked for": (of_deleted_reply, only_calls_are_emptied),
 }
 
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
+
+
+def test_every_kind_of_timer_is_tried() -> None:
+    tried: set[str] = set()
+    for before, _check in DUE.values():
+        world = World()
+        before(world)
+        tried |= {timer.kind for timer in world.timers()}
+
+    assert tried == set(get_args(TimerKind.__value__))
 
 
 @pytest.mark.parametrize("kind", FAILURES)

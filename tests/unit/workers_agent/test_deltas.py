@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -12,9 +12,19 @@ from commons.dal import Table
 from commons.realtime.broadcaster import Outcome, Post, Revalidate
 from commons.records.connection import Removals, Subscription
 from commons.schemas.generation import GenerationRequest
+from workers_agent.model import Chunk, EndChunk, Prompt, TextChunk
 from workers_agent.services.deltas import DeltaBroadcast
 
-from .conftest import CHANNEL, FAST, RecordingBroadcaster, Room, ScriptedModel, delivery, says
+from .conftest import (
+    CHANNEL,
+    FAST,
+    TEN_TOKENS,
+    RecordingBroadcaster,
+    Room,
+    ScriptedModel,
+    delivery,
+    says,
+)
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
 
@@ -58,11 +68,13 @@ def test_the_first_word_goes_out_at_once_and_the_others_wait_for_their_turn(room
     slow = replace(FAST, frame=0.2)
     worker = room.worker(ScriptedModel(says(*["w "] * 30, delay=0.01)), pace=slow)
 
+    began = time.monotonic()
     worker.answer([delivery(seq)])
+    frames_due = (time.monotonic() - began) / slow.frame
 
     frames = room.broadcaster.frames("socket")
     assert frames[0]["text"] == "w "
-    assert len(frames) <= 4
+    assert len(frames) <= frames_due + 2
 
 
 def test_a_full_room_hears_fewer_frames(room: Room) -> None:
@@ -260,19 +272,34 @@ def test_pushes_that_failed_are_counted_in_the_log(
     assert "secret" not in caplog.text
 
 
-def test_everybody_in_a_full_room_hears_something(
+def test_everybody_in_a_full_room_hears_something_while_it_is_written(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers_agent.services.deltas.AUDIENCE_SECONDS", 0.0)
-    for number in range(60):
-        room.listen(f"socket-{number:02}")
+    listeners = {f"socket-{number:02}" for number in range(60)}
+    for connection_id in listeners:
+        room.listen(connection_id)
     seq = room.say("Hello")
-    crowded = replace(FAST, frames_per_second=100.0, post=0.1, look=0.3)
-    worker = room.worker(ScriptedModel(says(*["w "] * 80, delay=0.02)), pace=crowded)
+    silent: set[str] = set()
+
+    async def speaks_until_all_have_heard(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        # As long as it takes, however busy the machine is: at the end everybody is told anyway.
+        nonlocal silent
+        silent = listeners
+        while silent:
+            yield TextChunk("w ")
+            await asyncio.sleep(0.02)
+            silent = listeners - {connection_id for connection_id, _ in room.broadcaster.heard}
+        yield EndChunk("stop", TEN_TOKENS)
+
+    crowded = replace(
+        FAST, frames_per_second=100.0, post=0.1, look=0.3, total=30.0, idle=30.0, lease=60.0
+    )
+    worker = room.worker(ScriptedModel(speaks_until_all_have_heard), pace=crowded)
 
     worker.answer([delivery(seq)])
 
-    assert all(room.broadcaster.frames(f"socket-{number:02}") for number in range(60))
+    assert silent == set()
 
 
 def test_whoever_left_is_not_told_from_an_old_list(
