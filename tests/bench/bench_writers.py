@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from tests.bench import report
-from tests.e2e.clients import RestClient, eventually
+from tests.e2e.clients import RestClient
 
 from devstack.config import STAGE, LocalStackConfig
 from devstack.local_stack import LocalStack
@@ -62,6 +62,10 @@ ROUTES: Final[Mapping[tuple[str, str], str]] = {
 """The kind of write, by what the function logs of it."""
 
 
+LOGGED_SECONDS: Final = 10.0
+"""Until what was served is in the logs."""
+
+
 @dataclass
 class Sample:
     """What was done, how long it took, how it was answered."""
@@ -69,6 +73,10 @@ class Sample:
     kind: str
     seconds: float
     status: int
+
+    @property
+    def is_refused(self) -> bool:
+        return self.status == httpx.codes.TOO_MANY_REQUESTS
 
 
 @dataclass
@@ -171,17 +179,18 @@ def warm(client: RestClient) -> None:
             pass
 
 
-def lost_tries(logs: "CloudWatchLogsClient", since: float, appends: int) -> dict[str, list[int]]:
+def lost_tries(logs: "CloudWatchLogsClient", since: float, writes: int) -> dict[str, list[int]]:
     """By the kind of write, of each that was served since: tries that came to nothing."""
-    found: dict[str, list[int]] = {}
-
-    def read() -> bool:
-        found.clear()
+    deadline = time.monotonic() + LOGGED_SECONDS
+    while True:
+        found: dict[str, list[int]] = defaultdict(list)
         for kind, lost in _served(logs, since):
-            found.setdefault(kind, []).append(lost)
-        return sum(map(len, found.values())) >= appends
-
-    eventually(read)
+            found[kind].append(lost)
+        logged = sum(map(len, found.values()))
+        if logged >= writes or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    sys.stdout.write(f"{writes} writes, {logged} of them found in the logs\n")
     return found
 
 
@@ -223,7 +232,7 @@ def rows(
 
 
 def _row(where: str, kind: str, samples: list[Sample], lost: list[int]) -> dict[str, object]:
-    done = [sample for sample in samples if sample.status != httpx.codes.TOO_MANY_REQUESTS]
+    done = [sample for sample in samples if not sample.is_refused]
     seconds = [sample.seconds for sample in samples]
     p99 = quantiles(seconds, n=100, method="inclusive")[98]
     mean_lost = sum(lost) / len(lost) if lost else 0.0
@@ -263,8 +272,10 @@ def run(stack: LocalStack) -> list[dict[str, object]]:
             channels = [people.owner.create_channel(*names) for _ in range(count)]
             began = time.time()
             samples = people.run(channels)
-            appends = [sample for sample in samples if sample.kind in ROUTES.values()]
-            lost = lost_tries(stack.clients.logs(), began, len(appends))
+            done = [
+                each for each in samples if each.kind in ROUTES.values() and not each.is_refused
+            ]
+            lost = lost_tries(stack.clients.logs(), began, len(done))
             everything += rows(where, samples, lost)
     return everything
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.doubles.delivery_queues import NoQueues
 from tests.doubles.repository import InMemoryRepository
+from tests.support.thoroughness import SEQUENCES
 
 from commons import keys
 from commons.dal import Item, Key, Page, Query, Table, Write
@@ -204,7 +205,7 @@ class House:
 steps = st.sampled_from(["append", "append", "deliver", "deliver slowly", "release", "wait"])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     plan=st.lists(steps, max_size=30),
     later=st.lists(steps, max_size=12),
