@@ -1,4 +1,4 @@
-"""`poe bench [SECTION …]`: runs `bench_SECTION.py`, all of them by default.
+"""`poe bench [SECTION …]`: runs `bench_SECTION.py`, by default all that need no running stack.
 
 A benchmark module has `main() -> bool`, which prints and saves its section and tells whether its
 budgets are met.
@@ -8,6 +8,10 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Final
+
+ON_THE_STACK: Final = frozenset({"writers"})
+"""They measure what `poe up` brought up."""
 
 
 def main() -> int:
@@ -15,8 +19,9 @@ def main() -> int:
         path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py")
     )
     parser = argparse.ArgumentParser(prog="poe bench", description="Run the benchmarks.")
-    parser.add_argument("section", nargs="*", help=f"of {', '.join(sections)}; default: all")
-    wanted: list[str] = parser.parse_args().section or sections
+    parser.add_argument("section", nargs="*", help=f"of {', '.join(sections)}")
+    by_default = [section for section in sections if section not in ON_THE_STACK]
+    wanted: list[str] = parser.parse_args().section or by_default
     if unknown := sorted(set(wanted) - set(sections)):
         parser.error(f"no such section: {', '.join(unknown)} (there are {', '.join(sections)})")
     met = [import_module(f"tests.bench.bench_{section}").main() for section in wanted]
