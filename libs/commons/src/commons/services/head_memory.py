@@ -18,7 +18,7 @@ MAX_PATIENCE: Final = 64
 """Own writes that followed each other before a channel is taken to have no other writer: twice as
 many each time that this was wrong, for being wrong costs three calls and being right saves one."""
 
-MAX_WINDOW_SECONDS: Final = 2.0
+MAX_WINDOW_SECONDS: Final = 0.75
 SHRINKING: Final = 0.9
 """Of the window at each append that won. Each lost try widens it by twice as long as a try takes. In
 balance an append of ten writers loses one or two tries, of twenty two or three."""
