@@ -25,14 +25,34 @@ def new_channel(
 
 def wait_until_all_has_ended(member: Caller, channels: Sequence[str], deadline: float) -> None:
     """Epoch seconds; what is open past the deadline is for the verdict to tell."""
-    while time.time() < deadline + GRACE_SECONDS:
-        pages = [
-            member.call("GET", f"/channels/{channel}/generations", 200)[0].json()["items"]
-            for channel in channels
-        ]
-        if not any(pages):
-            return
+    left = list(channels)
+    while left and time.time() < deadline + GRACE_SECONDS:
+        left = [channel for channel in left if not _has_ended(member, channel)]
         time.sleep(0.5)
+
+
+def _has_ended(member: Caller, channel: str) -> bool:
+    """Nothing is open, nor yet to be dispatched."""
+    listed, _ = member.call("GET", f"/channels/{channel}/generations", 200)
+    if listed.json()["items"]:
+        return False
+    log = read_log(member, channel)
+    questions = {event["seq"] for event in log if is_question(event)}
+    return questions <= {question_of(event) for event in log if is_end(event)}
+
+
+def is_question(event: Json) -> bool:
+    return bool(event["type"] == "message.created" and event["sender"]["kind"] == "user")
+
+
+def is_end(event: Json) -> bool:
+    return bool(event["sender"]["kind"] == "agent")
+
+
+def question_of(end: Json) -> int:
+    """Which question an end is of."""
+    seq: int = end["data"].get("replyTo", end["data"].get("target"))
+    return seq
 
 
 def read_log(member: Caller, channel: str) -> list[Json]:

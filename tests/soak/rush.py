@@ -129,6 +129,7 @@ class Rush:
     def _held_up_dispatcher(self) -> Iterator[None]:
         """Through REST two cores take some 40 posts a second: they are dispatched at once."""
         workers = self._stack.workers_of("workers_agent_dispatcher")
+        assert workers, "no dispatcher to be held up"
         for worker in workers:
             worker.suspend()
         resuming = threading.Timer(DISPATCHER_SECONDS, _resume, [workers])

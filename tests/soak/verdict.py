@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tests.e2e.clients import Json
+from tests.soak.channels import is_end, is_question, question_of
 from tests.soak.figures import Figures
 from tests.soak.notes import Cancel, Notes, Subscription
 from tests.soak.pulse import Pulse
@@ -80,19 +81,14 @@ class Verdict:
         self._figures.spread("seconds until a post was acknowledged", waits)
 
     def _questions(self) -> list[Json]:
-        return [
-            event
-            for events in self._logs.values()
-            for event in events
-            if event["type"] == "message.created" and event["sender"]["kind"] == "user"
-        ]
+        return [event for events in self._logs.values() for event in events if is_question(event)]
 
     def _collect_ends(self) -> None:
         for channel, events in self._logs.items():
             for event in events:
-                if event["sender"]["kind"] != "agent":
+                if not is_end(event):
                     continue
-                question = event["data"].get("replyTo", event["data"].get("target"))
+                question = question_of(event)
                 generation = event["data"]["generation"]
                 ends = self.ends[channel, question]
                 if generation in ends:
