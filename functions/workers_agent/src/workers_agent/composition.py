@@ -24,6 +24,7 @@ from workers_agent.services.claims import ClaimsService
 from workers_agent.services.collaborators import Bounds, Collaborators
 from workers_agent.services.context import ContextService
 from workers_agent.services.deltas import IAudience
+from workers_agent.services.turns import Turns
 from workers_agent.services.writing import AnswerWriter
 from workers_agent.settings import AgentWorkerSettings
 from workers_agent.tool_function import IToolFunction, LambdaToolFunction, NoTools
@@ -87,6 +88,7 @@ def build_batch_service(
         writer=AnswerWriter(model, pace=pace),
         pace=pace,
         bounds=Bounds(calls=settings.max_tool_calls, requests=settings.max_model_requests),
+        turns=Turns(),
         clock=epoch_milliseconds,
     )
     answering = AnsweringService(

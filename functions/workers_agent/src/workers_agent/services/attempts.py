@@ -66,7 +66,8 @@ class Attempts:
             input_tokens=estimate_input(prompt),
             max_tokens=prompt.max_tokens,
         ).model_copy(update={"attempt": self._count})
-        await to_its_end(lambda: self._reserve(reservation))
+        async with self._by.turns.of(self.row.channel_id):
+            await to_its_end(lambda: self._reserve(reservation))
         self._prompt = prompt
         return prompt
 

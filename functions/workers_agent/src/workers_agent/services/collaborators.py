@@ -12,6 +12,7 @@ from commons.services.tool_catalogue import ToolCatalogueService
 from workers_agent.pace import Pace
 from workers_agent.services.claims import ClaimsService
 from workers_agent.services.context import ContextService
+from workers_agent.services.turns import Turns
 from workers_agent.services.writing import AnswerWriter
 from workers_agent.tool_function import IToolFunction
 
@@ -43,4 +44,5 @@ class Collaborators:
     writer: AnswerWriter
     pace: Pace
     bounds: Bounds
+    turns: Turns
     clock: Callable[[], int]

@@ -226,7 +226,8 @@ class Reply:
 
     async def _append(self, ending: Ending) -> None:
         ending_it = partial(self._by.endings.end, self._row, ending)
-        event = await patiently(ending_it, seconds=self._by.pace.patience)
+        async with self._by.turns.of(self._row.channel_id):
+            event = await patiently(ending_it, seconds=self._by.pace.patience)
         if ending.failure is not None:
             metrics.add_metric(name="AgentFailed", unit="Count", value=1)
         else:
