@@ -31,8 +31,8 @@ CONNECTIONS: Final = (10, 100, 1_000, 5_000)
 GONE_PERCENT: Final = (0, 10, 50)
 MOST_ONE_BY_ONE: Final = 1_000
 REPEATS: Final = 3
-BUDGET_ONE_BY_ONE: Final = 30.0
-BUDGET_THREADS: Final = 2.0
+BUDGET_ONE_BY_ONE: Final = 35.0
+BUDGET_THREADS: Final = 3.5
 BUDGET_CONNECTIONS: Final = 1_000
 FRAME: Final = b'{"type":"events","events":[{"channelId":"%s","text":"%s"}]}' % (
     b"c" * 22,

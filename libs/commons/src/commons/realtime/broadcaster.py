@@ -23,7 +23,7 @@ from commons.records.connection import HANDSHAKE_SECONDS
 BUDGET_SECONDS: Final = 10.0
 """The retry budget of a push (CONTRACT, *Delivery*)."""
 
-MAX_IN_FLIGHT: Final = 64
+MAX_IN_FLIGHT: Final = 96
 """Posts at once: more threads than this only contend for the interpreter (`poe bench fanout`)."""
 
 REVALIDATE_SECONDS: Final = 0.5
