@@ -16,7 +16,7 @@ from tools.templates import (
     Template,
     events,
     listed,
-    member_of,
+    name_of,
     reference,
     statements,
 )
@@ -47,7 +47,7 @@ def function_has_its_own_log_group(template: Template) -> Iterator[str]:
             yield f"{name} has no log group of its own"
             continue
         named = groups[group]["Properties"]["LogGroupName"]["Fn::Sub"]
-        if named != f"/aws/lambda/chat-${{Stage}}-{member_of(function)}":
+        if named != f"/aws/lambda/chat-${{Stage}}-{name_of(function)}":
             yield f"{name} logs to {named}"
 
 

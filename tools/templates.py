@@ -59,6 +59,12 @@ def member_of(function: Resource) -> str:
     return Path(str(function["Properties"]["CodeUri"])).name
 
 
+def name_of(function: Resource) -> str:
+    """What the function is called in each stage; the member's name, unless that is deployed twice."""
+    name: str = function["Properties"]["FunctionName"]["Fn::Sub"]
+    return name.removeprefix("chat-${Stage}-")
+
+
 def environment_of(template: Template, function: Resource) -> dict[str, object]:
     """The function's variables, those of Globals included."""
     everywhere = template.body["Globals"]["Function"]["Environment"]["Variables"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.doubles.repository import InMemoryRepository
-from tools.templates import STACKS, STACKS_ROOT, Template
+from tools.templates import STACKS, STACKS_ROOT, Template, name_of
 
 from commons import pages
 from commons.clock import epoch_seconds
@@ -102,8 +102,7 @@ def timeouts() -> Iterator[tuple[str, int]]:
         template = Template.load(STACKS_ROOT / stack / "template.yaml")
         for function in template.of_type("AWS::Serverless::Function").values():
             properties: dict[str, Any] = function["Properties"]
-            name = str(properties["CodeUri"]).split("functions/")[1].split("/")[0]
-            yield name, int(properties["Timeout"])
+            yield name_of(function), int(properties["Timeout"])
 
 
 TIMEOUTS = dict(timeouts())
@@ -143,9 +142,10 @@ def test_a_call_is_shown_no_more_than_a_row_of_it_holds() -> None:
 
 
 def test_a_push_ends_before_the_function_that_makes_it() -> None:
-    for function in ("workers_delivery", "websocket_session"):
+    for function in ("workers_delivery_queues", "websocket_session"):
         assert TIMEOUTS[function] > replay.PAST_SECONDS + replay.TAIL_SECONDS + 2
-    assert TIMEOUTS["workers_delivery"] > push.PUSH_SECONDS + 10
+    for function in ("workers_delivery", "workers_delivery_queues"):
+        assert TIMEOUTS[function] > push.PUSH_SECONDS + 10
 
 
 def test_a_batch_of_the_stream_ends_within_a_second() -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from tools.templates import STACKS, STACKS_ROOT, Template, member_of
+from tools.templates import STACKS, STACKS_ROOT, Template, name_of
 
 ROOT = STACKS_ROOT.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -15,7 +15,7 @@ def test_every_function_stands_at_its_stack() -> None:
         if row[0] in STACKS
     }
     assert rows == {
-        stack: {member_of(each) for each in template.functions.values()}
+        stack: {name_of(each) for each in template.functions.values()}
         for stack in STACKS
         for template in [Template.load(STACKS_ROOT / stack / "template.yaml")]
     }

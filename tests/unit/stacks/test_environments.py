@@ -5,13 +5,13 @@ import tomllib
 
 import pytest
 from pydantic_settings import BaseSettings
-from tools.templates import STACKS, STACKS_ROOT, Template, environment_of, member_of
+from tools.templates import STACKS, STACKS_ROOT, Template, environment_of, member_of, name_of
 
 from commons.settings import FunctionSettings
 
 ROOT = STACKS_ROOT.parent
 FUNCTIONS = {
-    member_of(function): (template, function)
+    name_of(function): (template, function)
     for stack in STACKS
     if (template := Template.load(STACKS_ROOT / stack / "template.yaml")).functions
     for function in template.functions.values()
@@ -20,8 +20,9 @@ MEMBERS = sorted(path.parent.name for path in ROOT.glob("functions/*/pyproject.t
 TABLES = {"CHAT_EVENTS_TABLE", "CHANNELS_TABLE", "CONNECTIONS_TABLE"}
 
 
-def settings_of(member: str) -> type[BaseSettings] | None:
-    """The settings class that the member defines, if it has any."""
+def settings_of(function: str) -> type[BaseSettings] | None:
+    """The settings class that the function's member defines, if it has any."""
+    member = member_of(FUNCTIONS[function][1])
     if not (ROOT / "functions" / member / "src" / member / "settings.py").exists():
         return None
     module = importlib.import_module(f"{member}.settings")
@@ -35,47 +36,47 @@ def settings_of(member: str) -> type[BaseSettings] | None:
     return settings
 
 
-def given(member: str) -> set[str]:
-    template, function = FUNCTIONS[member]
-    names = environment_of(template, function).keys()
+def given(function: str) -> set[str]:
+    template, resource = FUNCTIONS[function]
+    names = environment_of(template, resource).keys()
     return {name for name in names if not name.startswith("POWERTOOLS_")}
 
 
 def test_every_member_is_deployed_by_the_stack_that_its_name_begins_with() -> None:
-    assert sorted(FUNCTIONS) == MEMBERS
-    for member, (template, _) in FUNCTIONS.items():
-        assert member.startswith(f"{template.stack}_")
+    assert sorted({member_of(function) for _, function in FUNCTIONS.values()}) == MEMBERS
+    for template, function in FUNCTIONS.values():
+        assert member_of(function).startswith(f"{template.stack}_")
 
 
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_function_is_given_nothing_that_it_does_not_read(member: str) -> None:
-    settings = settings_of(member)
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_is_given_nothing_that_it_does_not_read(name: str) -> None:
+    settings = settings_of(name)
     read = {name.upper() for name in settings.model_fields} if settings else TABLES
-    assert given(member) - {"STAGE"} <= read | TABLES
+    assert given(name) - {"STAGE"} <= read | TABLES
 
 
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_function_is_given_all_that_it_needs(member: str) -> None:
-    settings = settings_of(member)
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_is_given_all_that_it_needs(name: str) -> None:
+    settings = settings_of(name)
     needed = (
         {name.upper() for name, field in settings.model_fields.items() if field.is_required()}
         if settings
         else set()
     )
-    assert needed <= given(member)
+    assert needed <= given(name)
 
 
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_setting_that_has_a_default_is_given_all_the_same(member: str) -> None:
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_setting_that_has_a_default_is_given_all_the_same(name: str) -> None:
     """A template that says nothing would leave it to whoever wrote the code."""
-    settings = settings_of(member)
+    settings = settings_of(name)
     if settings is not None:
-        assert {name.upper() for name in settings.model_fields} - TABLES <= given(member)
+        assert {name.upper() for name in settings.model_fields} - TABLES <= given(name)
 
 
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_function_may_touch_exactly_the_tables_that_it_is_given(member: str) -> None:
-    template, function = FUNCTIONS[member]
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_may_touch_exactly_the_tables_that_it_is_given(name: str) -> None:
+    template, function = FUNCTIONS[name]
     role = template.resources[function["Properties"]["Role"]["Fn::GetAtt"][0]]
     granted = {
         f"{table}_TABLE"
@@ -86,24 +87,26 @@ def test_a_function_may_touch_exactly_the_tables_that_it_is_given(member: str) -
         }.items()
         if parameter in str(role)
     }
-    assert granted == given(member) & TABLES
+    assert granted == given(name) & TABLES
 
 
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_function_posts_frames_only_where_it_knows_where(member: str) -> None:
-    template, function = FUNCTIONS[member]
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_posts_frames_only_where_it_knows_where(name: str) -> None:
+    template, function = FUNCTIONS[name]
     role = template.resources[function["Properties"]["Role"]["Fn::GetAtt"][0]]
     may_post = "execute-api:ManageConnections" in str(role)
-    assert may_post == ("WEBSOCKET_CALLBACK_URL" in given(member))
+    assert may_post == ("WEBSOCKET_CALLBACK_URL" in given(name))
 
 
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_function_names_itself_in_logs_and_metrics(member: str) -> None:
-    template, function = FUNCTIONS[member]
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_names_itself_in_logs_and_metrics(name: str) -> None:
+    template, function = FUNCTIONS[name]
     environment = environment_of(template, function)
+    member = member_of(function)
     assert environment["POWERTOOLS_SERVICE_NAME"] == member
     assert environment["POWERTOOLS_METRICS_NAMESPACE"] == "Chat"
-    assert function["Properties"]["FunctionName"] == {"Fn::Sub": f"chat-${{Stage}}-{member}"}
+    assert function["Properties"]["FunctionName"] == {"Fn::Sub": f"chat-${{Stage}}-{name}"}
+    assert name in {member, f"{member}_queues"}
     assert function["Properties"]["Handler"] == f"{member}.handler.lambda_handler"
     assert function["Properties"]["CodeUri"] == f"../../functions/{member}"
 

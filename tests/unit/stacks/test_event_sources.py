@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tools.templates import Template
+from tools.templates import Template, reference
 
 type Pattern = dict[str, Any]
 
@@ -84,6 +84,22 @@ class TestDelivery:
 
     def test_a_shard_is_read_in_order(self, appended: dict[str, Any]) -> None:
         assert appended["ParallelizationFactor"] == 1
+
+    def test_nothing_else_takes_the_streams_warm_workers(self, workers: Template) -> None:
+        """A message that holds a worker for 10 s would leave a cold start to the next batch."""
+        sources = workers.functions["WorkersDeliveryFunction"]["Properties"]["Events"]
+        assert [each["Type"] for each in sources.values()] == ["DynamoDB"]
+
+    def test_what_it_sets_aside_is_done_by_the_same_code(self, workers: Template) -> None:
+        stream, queues = (
+            workers.functions[f"WorkersDelivery{each}Function"]["Properties"]
+            for each in ("", "Queues")
+        )
+        assert queues["CodeUri"] == stream["CodeUri"]
+        assert queues["Handler"] == stream["Handler"]
+        assert queues["Environment"] == stream["Environment"]
+        taken = {reference(each["Properties"]["Queue"]) for each in queues["Events"].values()}
+        assert taken == {"RoomsQueue", "CatchUpQueue"}
 
 
 class TestDispatcher:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tools.check_templates import ACTIONS_WITHOUT_RESOURCES, LOG_ACTIONS
-from tools.templates import STACKS, STACKS_ROOT, Resource, Template, listed, member_of, reference
+from tools.templates import STACKS, STACKS_ROOT, Resource, Template, listed, name_of, reference
 
 from commons import keys
 
@@ -15,7 +15,7 @@ type Rights = dict[str, list[str]]
 
 EXPECTED: dict[str, Rights] = yaml.safe_load((Path(__file__).parent / "rights.yaml").read_text())
 ROLES = {
-    member_of(function): template.resources[str(reference(function["Properties"]["Role"]))]
+    name_of(function): template.resources[str(reference(function["Properties"]["Role"]))]
     for stack in STACKS
     for template in [Template.load(STACKS_ROOT / stack / "template.yaml")]
     for function in template.functions.values()
@@ -55,13 +55,13 @@ def named(resource: object) -> str:
     return str(resource)
 
 
-@pytest.mark.parametrize("member", sorted(ROLES))
-def test_a_role_grants_what_is_written_down(member: str) -> None:
+@pytest.mark.parametrize("function", sorted(ROLES))
+def test_a_role_grants_what_is_written_down(function: str) -> None:
     rights: Rights = {}
-    for resource, action in granted(ROLES[member]):
+    for resource, action in granted(ROLES[function]):
         rights.setdefault(resource, []).append(action)
     assert {name: sorted(actions) for name, actions in rights.items()} == {
-        name: sorted(actions) for name, actions in EXPECTED.get(member, {}).items()
+        name: sorted(actions) for name, actions in EXPECTED.get(function, {}).items()
     }, "a right was added or lost: say so in tests/unit/stacks/rights.yaml"
 
 
