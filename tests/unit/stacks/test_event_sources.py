@@ -193,8 +193,14 @@ class TestPresence:
         assert queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] >= an_hour
         assert queue["MessageRetentionPeriod"] > an_hour
 
-    def test_a_small_quota_is_left_to_those_who_answer_and_deliver(self, workers: Template) -> None:
-        checks = source(workers, "WorkersPresenceFunction", "Departed")
+    @pytest.mark.parametrize(
+        ("function", "event"),
+        [("WorkersPresenceFunction", "Departed"), ("WorkersDeliveryQueuesFunction", "CaughtUp")],
+    )
+    def test_a_small_quota_is_left_to_those_who_answer_and_deliver(
+        self, workers: Template, function: str, event: str
+    ) -> None:
+        checks = source(workers, function, event)
         mapping, parameter, column = checks["ScalingConfig"]["MaximumConcurrency"]["Fn::FindInMap"]
         table = workers.body["Mappings"][mapping]
         assert parameter == {"Ref": "MaximumConcurrency"}

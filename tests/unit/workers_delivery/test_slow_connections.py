@@ -6,6 +6,7 @@ from commons import keys
 from commons.dal import Page, Query, Table
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.errors import UnavailableError
+from workers_delivery.services.delivery import HICCUP_SECONDS, MANY
 
 from .conftest import World
 
@@ -98,6 +99,38 @@ def test_where_the_api_serves_nobody_no_connection_is_blamed_and_the_stream_trie
     assert {each.reason for each in delivery.undelivered} == {"unavailable"}
     assert set(states(world).values()) == {"live"}
     assert world.queues.catch_ups == []
+
+
+def test_where_most_of_many_take_nothing_for_a_moment_the_stream_brings_it_again(
+    world: World,
+) -> None:
+    everybody = {f"c{number}" for number in range(MANY + 2)}
+    for connection_id in everybody:
+        world.connect(f"user-{connection_id}", connection_id, "C")
+    world.broadcaster.failing = everybody - {"c0"}
+    event = world.say("C")
+
+    delivery = world.deliver(event)
+
+    assert [each.reason for each in delivery.undelivered] == ["unavailable"]
+    assert set(states(world).values()) == {"live"}
+    assert world.queues.catch_ups == []
+    world.broadcaster.failing = set()
+    assert world.deliver(event).undelivered == ()
+    assert all(set(world.seqs(each)) == {1} for each in everybody)
+
+
+def test_many_who_hang_for_longer_are_put_back(world: World) -> None:
+    hanging = {f"c{number}" for number in range(MANY + 1)}
+    for connection_id in hanging:
+        world.connect(f"user-{connection_id}", connection_id, "C")
+    world.broadcaster.failing = hanging
+    event = world.say("C")
+    world.deliver(event)
+    world.clock.advance(HICCUP_SECONDS)
+
+    assert world.deliver(event).undelivered == ()
+    assert set(states(world).values()) == {"replaying"}
 
 
 def test_two_who_hang_in_a_small_room_are_no_outage(world: World) -> None:

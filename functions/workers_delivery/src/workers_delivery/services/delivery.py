@@ -30,6 +30,13 @@ BATCH_SECONDS: Final = 1.0
 HANDED_BACK_SECONDS: Final = 10
 """For so long the stream tries what storage or the API did not do; then it is done apart from it."""
 
+HICCUP_SECONDS: Final = 3
+"""For so long the stream tries again where more than MANY took nothing, and most of all: the API that
+answers by now may have taken nothing a moment ago."""
+
+MANY: Final = 20
+"""Connections to be brought up by more than two messages of the queue."""
+
 FEW: Final = 100
 """Connections that an abandoned push puts back, each for itself: 16 writes at a time."""
 
@@ -166,26 +173,36 @@ class DeliveryService(BaseService):
             ),
         )
 
-    def _is_outage(self, reports: Iterable[PushReport]) -> bool:
+    def _is_outage(self, reports: Sequence[PushReport]) -> bool:
         """Whether it is the API that takes nothing, and not this or that connection.
 
         It is where most of what was posted failed, whoever it was for, and the API does not even
-        answer what it is asked about those connections.
+        answer what it is asked about those connections. Where they are many it is tried again
+        before anything is asked: to bring them all up takes longer than most hiccups.
         """
         slow = [row for report in reports for row, _ in report.slow]
         served = sum(report.delivered + len(report.gone) for report in reports)
         is_of_one_user = len({row.user_id for row in slow}) <= 1
         if is_of_one_user or len(slow) <= served:
             return False
+        if len(slow) > MANY and any(
+            report.slow and report.stretch.known and self._is_young(report.stretch, HICCUP_SECONDS)
+            for report in reports
+        ):
+            return True
         return not self._context.gateway.serves(row.connection_id for row in slow)
 
     def _again(self, stretch: Stretch) -> Stretch | None:
         """What was not served: handed back while it is young, else done apart from the stream."""
-        moment = self._context.epoch() / 1_000 - HANDED_BACK_SECONDS
-        oldest = min((event.created_at for event in stretch.known.values()), default=None)
-        if oldest is None or oldest > rfc3339(datetime.fromtimestamp(moment, UTC)):
+        if self._is_young(stretch, HANDED_BACK_SECONDS):
             return stretch
         return self._set_aside(stretch)
+
+    def _is_young(self, stretch: Stretch, seconds: float) -> bool:
+        """Whether its oldest event is; what the queue brings always counts as young."""
+        moment = self._context.epoch() / 1_000 - seconds
+        oldest = min((event.created_at for event in stretch.known.values()), default=None)
+        return oldest is None or oldest > rfc3339(datetime.fromtimestamp(moment, UTC))
 
     def _set_aside(self, stretch: Stretch) -> Stretch | None:
         """Lets the queue bring it; returns what the queue did not take."""
