@@ -66,6 +66,12 @@ def pytest_configure() -> None:
     settings.load_profile("suite")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than the machine has cores: tests wait for a third of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def _fresh_clients() -> Iterator[None]:
     """What a warm function keeps does not outlive a test."""
