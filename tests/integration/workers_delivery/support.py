@@ -5,8 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import boto3
@@ -72,9 +74,15 @@ def serving_gateway() -> Iterator[Gateway]:
         thread.join()
 
 
+@cache
+def _resources() -> dict[str, Any]:
+    resources: dict[str, Any] = yaml_parse(WORKERS_TEMPLATE.read_text())["Resources"]
+    return resources
+
+
 def deploy_queue(function: str, variable: str) -> str:
     """Deploys the queue that the template's function is told of by a variable; returns its URL."""
-    resources = yaml_parse(WORKERS_TEMPLATE.read_text())["Resources"]
+    resources = _resources()
     environment = resources[function]["Properties"]["Environment"]["Variables"]
     wanted = {environment[variable]["Ref"]}
     redrive = resources[environment[variable]["Ref"]]["Properties"].get("RedrivePolicy")

@@ -11,6 +11,8 @@ from tools.alarm_rules import FAILURES
 from tools.check_templates import violations
 from tools.templates import STACKS, STACKS_ROOT, Template
 
+from .conftest import template_of
+
 type Properties = dict[str, Any]
 
 CHOSEN = {
@@ -46,7 +48,7 @@ def test_an_alarm_above_a_figure_has_the_figure_that_was_chosen() -> None:
             alarm["Properties"]
         )
         for stack in STACKS
-        for alarm in Template.load(STACKS_ROOT / stack / "template.yaml").alarms.values()
+        for alarm in template_of(stack).alarms.values()
         if (alarm["Properties"]["Namespace"], alarm["Properties"]["MetricName"]) not in FAILURES
     }
     assert found == CHOSEN
@@ -205,7 +207,7 @@ def test_a_fault_that_is_answered_instead_of_raised_rings() -> None:
 
 
 def test_the_account_rings_before_its_functions_are_refused() -> None:
-    account = Template.load(STACKS_ROOT / "account" / "template.yaml")
+    account = template_of("account")
     (alarm,) = (each["Properties"] for each in account.alarms.values())
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "ConcurrentExecutions")

@@ -2,7 +2,9 @@
 
 import re
 
-from tools.templates import STACKS, STACKS_ROOT, Template, name_of
+from tools.templates import STACKS, STACKS_ROOT, name_of
+
+from .conftest import template_of
 
 ROOT = STACKS_ROOT.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -17,7 +19,7 @@ def test_every_function_stands_at_its_stack() -> None:
     assert rows == {
         stack: {name_of(each) for each in template.functions.values()}
         for stack in STACKS
-        for template in [Template.load(STACKS_ROOT / stack / "template.yaml")]
+        for template in [template_of(stack)]
     }
 
 

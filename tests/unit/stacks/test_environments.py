@@ -5,15 +5,17 @@ import tomllib
 
 import pytest
 from pydantic_settings import BaseSettings
-from tools.templates import STACKS, STACKS_ROOT, Template, environment_of, member_of, name_of
+from tools.templates import STACKS, STACKS_ROOT, environment_of, member_of, name_of
 
 from commons.settings import FunctionSettings
+
+from .conftest import template_of
 
 ROOT = STACKS_ROOT.parent
 FUNCTIONS = {
     name_of(function): (template, function)
     for stack in STACKS
-    if (template := Template.load(STACKS_ROOT / stack / "template.yaml")).functions
+    if (template := template_of(stack)).functions
     for function in template.functions.values()
 }
 MEMBERS = sorted(path.parent.name for path in ROOT.glob("functions/*/pyproject.toml"))

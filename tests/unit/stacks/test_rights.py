@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from tools.check_templates import ACTIONS_WITHOUT_RESOURCES, LOG_ACTIONS
-from tools.templates import STACKS, STACKS_ROOT, Resource, Template, listed, name_of, reference
+from tools.templates import STACKS, Resource, listed, name_of, reference
 
 from commons import keys
+
+from .conftest import template_of
 
 type Rights = dict[str, list[str]]
 
@@ -17,7 +19,7 @@ EXPECTED: dict[str, Rights] = yaml.safe_load((Path(__file__).parent / "rights.ya
 ROLES = {
     name_of(function): template.resources[str(reference(function["Properties"]["Role"]))]
     for stack in STACKS
-    for template in [Template.load(STACKS_ROOT / stack / "template.yaml")]
+    for template in [template_of(stack)]
     for function in template.functions.values()
 }
 CONNECTIONS = re.compile(

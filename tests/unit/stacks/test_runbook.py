@@ -2,9 +2,11 @@
 
 import re
 
-from tools.templates import STACKS, STACKS_ROOT, Template
+from tools.templates import STACKS, STACKS_ROOT
 
 from devstack.redrive import QUEUES
+
+from .conftest import template_of
 
 ROOT = STACKS_ROOT.parent
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -14,11 +16,8 @@ def alarms() -> set[str]:
     return {
         alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("chat-${Stage}-")
         for stack in STACKS
-        for alarm in Template.load(STACKS_ROOT / stack / "template.yaml").alarms.values()
-    } | {
-        alarm["Properties"]["AlarmName"]
-        for alarm in Template.load(STACKS_ROOT / "account" / "template.yaml").alarms.values()
-    }
+        for alarm in template_of(stack).alarms.values()
+    } | {alarm["Properties"]["AlarmName"] for alarm in template_of("account").alarms.values()}
 
 
 def entries() -> list[str]:
