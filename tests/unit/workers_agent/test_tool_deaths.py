@@ -41,7 +41,7 @@ from workers_agent.tool_function import CallUnknownError
 
 from .conftest import CHANNEL, FAST, TEN_TOKENS, Room, delivery
 
-RUNS: Final = max(200, SEQUENCES)
+RUNS: Final = SEQUENCES
 MOST_DEATHS: Final = 5
 MOST_TAKEN_OVER: Final = 2
 MOST_ROUNDS: Final = 40

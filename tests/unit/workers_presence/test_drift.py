@@ -9,6 +9,7 @@ import pytest
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.faults import FailingRepository, Failure
 from tests.doubles.repository import InMemoryRepository
+from tests.support.thoroughness import SEQUENCES
 
 from commons import keys
 from commons.dal import Table
@@ -312,7 +313,7 @@ class UnrulyBroadcaster(InMemoryBroadcaster):
         return Outcome(delivered=len(taken), failed=frozenset(() if world.is_calm else missed))
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(SEQUENCES))
 def test_after_any_unrest_everybody_knows_who_is_there(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
