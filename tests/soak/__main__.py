@@ -2,7 +2,7 @@
 
 `workers`: workers of all functions are killed and stopped while people talk. `agents`: a worker of the
 agent is killed every 5 s while people ask. `rush`: a thousand questions at once. Prints what it saw, and
-exits 1 where a promise was not kept. It brings up a stack of its own; with `--running` it takes the one
+exits 1 where a promise was not kept (a rush takes some ten minutes on two cores: `--seconds 600`). It brings up a stack of its own; with `--running` it takes the one
 that `poe up` brought up.
 """
 

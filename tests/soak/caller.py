@@ -29,12 +29,21 @@ class Caller:
         user: who calls.
         notes: take what happens.
         reaper: knows which errors have a cause.
+        patience: seconds for which a call is tried again.
     """
 
     def __init__(
-        self, outputs: Outputs, users: Users, user: str, notes: Notes, reaper: Reaper
+        self,
+        outputs: Outputs,
+        users: Users,
+        user: str,
+        notes: Notes,
+        reaper: Reaper,
+        *,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.user = user
+        self._patience = patience
         self._outputs = outputs
         self._users = users
         self._notes = notes
@@ -52,7 +61,7 @@ class Caller:
         self, method: str, path: str, *expected: int, **request: Any
     ) -> tuple[httpx.Response, bool]:
         """The answer, once one of these comes, and whether it was the first try's."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience
         is_first = True
         while True:
             response = self._once(method, path, request)
@@ -78,8 +87,9 @@ class Caller:
         status = response.status_code
         if status == httpx.codes.UNAUTHORIZED:
             self._notes.violated(f"valid token refused: {method} {path}: {response.text[:200]}")
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if _is_passing(status):
             self._notes.count(f"answers {status}")
+        if status >= httpx.codes.INTERNAL_SERVER_ERROR:
             is_told = (
                 status == httpx.codes.SERVICE_UNAVAILABLE and "retry-after" in response.headers
             )

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,8 +33,11 @@ MAX_TOKENS = 64
 CHANNEL_TOKENS = 200_000
 """Some 250 replies use that."""
 
-DISPATCHER_SECONDS = 25.0
-"""For so long the dispatcher may be held up: then the emulator stops it."""
+HOLD_SECONDS = 0.5
+"""Between two looks: the emulator replaces a dispatcher that has been held up for its 30 s."""
+
+PATIENCE_SECONDS = 600.0
+"""Who posts among two hundred replies that end is told 429 for minutes where two cores do it all."""
 
 LOOK_SECONDS = 0.2
 
@@ -98,7 +101,14 @@ class Rush:
     def _caller(self, name: str) -> Caller:
         outputs = self._stack.outputs()
         user = f"{name}-{self._seed}"
-        return Caller(outputs, self._stack.users(outputs), user, self._notes, self._reaper)
+        return Caller(
+            outputs,
+            self._stack.users(outputs),
+            user,
+            self._notes,
+            self._reaper,
+            patience=PATIENCE_SECONDS,
+        )
 
     def _all_at_once(self, crowded: Caller, quiet: Caller) -> str:
         channel = new_channel(crowded, "crowded", max_tokens=MAX_TOKENS)
@@ -127,18 +137,27 @@ class Rush:
 
     @contextmanager
     def _held_up_dispatcher(self) -> Iterator[None]:
-        """Through REST two cores take some 40 posts a second: they are dispatched at once."""
-        workers = self._stack.workers_of("workers_agent_dispatcher")
-        assert workers, "no dispatcher to be held up"
-        for worker in workers:
-            worker.suspend()
-        resuming = threading.Timer(DISPATCHER_SECONDS, _resume, [workers])
-        resuming.start()
+        """Two cores take some 25 posts a second: that they are dispatched at once is made up."""
+        over = threading.Event()
+        held: list[psutil.Process] = []
+
+        def hold() -> None:
+            while not over.wait(HOLD_SECONDS):
+                for worker in self._stack.workers_of("workers_agent_dispatcher"):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        worker.suspend()
+                        held.append(worker)
+
+        holding = threading.Thread(target=hold, daemon=True)
+        holding.start()
         try:
             yield
         finally:
-            resuming.cancel()
-            _resume(workers)
+            over.set()
+            holding.join()
+            for worker in held:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker.resume()
 
     def _ask(self, caller: Caller, channel: str, number: int) -> Post:
         key = f"rush-{self._seed}-{number}"
@@ -183,12 +202,6 @@ class Rush:
             self._notes.violated(f"replies used {used}, usage shows {shown}, the row {spent}")
         if not refused:
             self._notes.violated("the day's limit was never met")
-
-
-def _resume(workers: Sequence[psutil.Process]) -> None:
-    for worker in workers:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            worker.resume()
 
 
 def soak_rush(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:
