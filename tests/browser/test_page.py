@@ -139,6 +139,29 @@ def test_who_reads_back_is_not_moved_and_is_told_of_what_comes(
     alice.eventually(lambda: not alice.find(".jump").is_displayed(), "the button gone")
 
 
+def test_who_scrolls_in_the_moment_in_which_news_come_is_told_of_them(
+    signed_in: SignIn, people: People
+) -> None:
+    channel = people["alice"].create_channel("bob", name="busy")
+    for number in range(40):
+        people["alice"].post(channel, f"line {number}")
+    alice = signed_in("alice")
+    alice.enter(channel)
+    alice.eventually(lambda: alice.texts('[data-seq="40"] .text'))
+
+    alice.driver.execute_script("""
+        const draw = window.requestAnimationFrame;
+        window.requestAnimationFrame = (callback) => draw((time) => {
+            window.requestAnimationFrame = draw;
+            document.querySelector('.scroller').scrollTop = 300;
+            callback(time);
+        });
+    """)
+    people["bob"].post(channel, "news")
+
+    alice.eventually(lambda: alice.texts(".jump") == ["1 new message"], "the news")
+
+
 def test_what_is_not_acknowledged_outlives_a_reload_and_is_posted_once(
     signed_in: SignIn, people: People, playground: Playground
 ) -> None:

@@ -43,7 +43,9 @@ export class RoomView {
   /** Where the reader was last seen, or put. */
   #top = 0;
   #scheduled = 0;
-  /** The newest message when the reader left the end. @type {number | undefined} */
+  /** The newest message that the reader may have seen: what came since is drawn with the next frame. */
+  #newestShown = 0;
+  /** The newest message shown when the reader left the end. @type {number | undefined} */
   #leftAt = undefined;
 
   /**
@@ -134,6 +136,7 @@ export class RoomView {
     const focus = this.#focused();
     const anchor = this.#following ? undefined : this.#anchor();
     this.rows.show(rowsOf(room, { editing: this.#editing, connected: this.page.isConnected() }));
+    this.#newestShown = room.timeline.messages.at(-1)?.seq ?? 0;
     this.#renderBeginning();
     this.#renderEnding();
     this.#roving();
@@ -229,10 +232,9 @@ export class RoomView {
   }
 
   #renderJump() {
-    const newest = this.room.timeline.messages.at(-1)?.seq ?? 0;
     if (this.#following) this.#leftAt = undefined;
-    else this.#leftAt ??= newest;
-    const leftAt = this.#leftAt ?? newest;
+    else this.#leftAt ??= this.#newestShown;
+    const leftAt = this.#leftAt ?? Infinity;
     const isNews = (/** @type {Message} */ { seq, sender }) => seq > leftAt && sender.id !== this.room.chat.me.userId;
     const count = this.room.timeline.messages.filter(isNews).length;
     const isAsked = this.room.timeline.calls.all.some((call) => this.room.mayDecide(call));
