@@ -293,7 +293,7 @@ class LocalStack:
         """
         cloudformation = self._clients.cloudformation()
         warming = WarmUp(self._clients, self._current_users)
-        has_new_key = self._deploy_model_key()
+        self._deploy_model_key()
         self._tools.deploy()
         is_first = True
         for stack in stacks:
@@ -312,19 +312,20 @@ class LocalStack:
                 is_first = False
             if not is_current or is_cold:
                 warming.start(stack.name)
-        if has_new_key:
-            # They have read the key before, and keep it.
-            for worker in self.workers_of("workers_agent"):
-                worker.terminate()
         if warming.is_at_work:
             with self._progress.step("Warm-up of every function"):
                 warming.finish()
 
-    def _deploy_model_key(self) -> bool:
+    def _deploy_model_key(self) -> None:
+        """Before any function is warmed: no worker that reads the new key is ended."""
         if self.config.model_key is None:
-            return False
+            return
         with self._progress.step("Key of the model server"):
-            return self._model_key.deploy()
+            is_new = self._model_key.deploy()
+        if is_new:
+            # They have read the key before, and keep it.
+            for worker in self.workers_of("workers_agent"):
+                worker.terminate()
 
     def _ensure_demo_users(self) -> None:
         users = self._current_users()
