@@ -13,7 +13,7 @@ from devstack.deploying.plan import ALL, Plan
 from devstack.errors import DevstackError
 
 MADE_AGAIN = "/aws/lambda/chat-dev-workers_presence"
-OTHERS = {"/aws/lambda/chat-dev-rest_api", "/aws/lambda/chat-prod-workers_presence"}
+OTHERS = {"/aws/lambda/chat-dev-websocket_connect", "/aws/lambda/chat-prod-workers_presence"}
 
 
 @pytest.fixture
@@ -24,9 +24,11 @@ def account() -> Iterator[boto3.session.Session]:
             f"Group{number}": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": name}}
             for number, name in enumerate(sorted({MADE_AGAIN, *OTHERS}))
         }
-        session.client("cloudformation").create_stack(
-            StackName="groups", TemplateBody=json.dumps({"Resources": groups})
-        )
+        cloudformation = session.client("cloudformation")
+        template = json.dumps({"Resources": groups})
+        cloudformation.create_stack(StackName="groups", TemplateBody=template)
+        topic = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+        cloudformation.create_stack(StackName="chat-dev-websocket", TemplateBody=topic)
         yield session
 
 
@@ -39,6 +41,14 @@ def test_a_log_group_that_a_late_call_made_again_is_deleted(
     account: boto3.session.Session,
 ) -> None:
     destroy("workers", "dev", force=False)
+
+    assert log_groups(account) == OTHERS
+
+
+def test_a_log_group_that_was_made_again_after_its_stack_was_gone_goes_with_the_next_one(
+    account: boto3.session.Session,
+) -> None:
+    destroy("rest", "dev", force=False)
 
     assert log_groups(account) == OTHERS
 

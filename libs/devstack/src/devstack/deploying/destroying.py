@@ -48,8 +48,7 @@ def destroy(stack: str, stage: str, *, force: bool, progress: Progress | None = 
         _delete_artifacts(session, each)
     if plan.stack in {"data", ALL}:
         _delete_layers(session, stage)
-    for name in _log_groups(session, plan):
-        # A call that ended after its group was deleted has made it again.
+    for name in _left_log_groups(session, plan):
         session.client("logs").delete_log_group(logGroupName=name)
     left = dict.fromkeys(name for each in plans for name in left_of(session, each))
     if left:
@@ -92,6 +91,14 @@ def _log_groups(session: "boto3.session.Session", plan: Plan) -> list[str]:
         for page in pages.paginate(logGroupNamePrefix=prefix)
         for group in page["logGroups"]
     ]
+
+
+def _left_log_groups(session: "boto3.session.Session", plan: Plan) -> set[str]:
+    """Of the stack, and of those that went before: a call that ends late makes its group again."""
+    is_nested = state_of(session, Plan.of(ALL, plan.stage).stack_name) is not None
+    others = [] if is_nested else [Plan.of(each, plan.stage) for each in DEPLOY_ORDER]
+    gone = [each for each in others if state_of(session, each.stack_name) is None]
+    return {name for each in (plan, *gone) for name in _log_groups(session, each)}
 
 
 def _member_prefix(plan: Plan) -> str:
