@@ -45,6 +45,8 @@ def proxy(local_stack: LocalStack, redeploy: Redeploy) -> Iterator[DeafProxy]:
         redeploy("workers", {})
         _start_workers(local_stack)
         yield proxy
+        redeploy("websocket", {})
+        redeploy("workers", {})
 
 
 def _start_workers(local_stack: LocalStack) -> None:
