@@ -118,15 +118,21 @@ def test_what_is_new_is_counted_in_the_list_and_marked_in_the_room(
     )
 
 
-def test_who_reads_back_is_not_moved_and_is_told_of_what_comes(
-    signed_in: SignIn, people: People
-) -> None:
+def in_a_busy_room(signed_in: SignIn, people: People) -> tuple[Window, str]:
+    """Alice at the end of more messages than her window shows, and their channel."""
     channel = people["alice"].create_channel("bob", name="busy")
     for number in range(40):
         people["alice"].post(channel, f"line {number}")
     alice = signed_in("alice")
     alice.enter(channel)
     alice.eventually(lambda: alice.texts('[data-seq="40"] .text'))
+    return alice, channel
+
+
+def test_who_reads_back_is_not_moved_and_is_told_of_what_comes(
+    signed_in: SignIn, people: People
+) -> None:
+    alice, channel = in_a_busy_room(signed_in, people)
 
     alice.driver.execute_script("document.querySelector('.scroller').scrollTop = 300")
     people["bob"].post(channel, "news")
@@ -142,12 +148,7 @@ def test_who_reads_back_is_not_moved_and_is_told_of_what_comes(
 def test_who_scrolls_in_the_moment_in_which_news_come_is_told_of_them(
     signed_in: SignIn, people: People
 ) -> None:
-    channel = people["alice"].create_channel("bob", name="busy")
-    for number in range(40):
-        people["alice"].post(channel, f"line {number}")
-    alice = signed_in("alice")
-    alice.enter(channel)
-    alice.eventually(lambda: alice.texts('[data-seq="40"] .text'))
+    alice, channel = in_a_busy_room(signed_in, people)
 
     alice.driver.execute_script("""
         const draw = window.requestAnimationFrame;

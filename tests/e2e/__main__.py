@@ -13,12 +13,9 @@ import os
 import subprocess
 import sys
 
-from devstack.config import ROOT, LocalStackConfig
-from devstack.local_stack import LocalStack
-from devstack.processes import free_port
+from tests.e2e.own_stack import own_stack
 
-E2E_PORT = 4666
-"""Preferred, far from the default port and its neighbours."""
+from devstack.config import ROOT, LocalStackConfig
 
 SIDE_BY_SIDE = ["-n", "3", "--dist", "worksteal", "-m", "not alone and {rare}"]
 ALONE = ["-m", "alone and {rare}"]
@@ -26,19 +23,11 @@ NO_TESTS_COLLECTED = 5
 
 
 def main(arguments: list[str]) -> int:
-    config = LocalStackConfig(
-        port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e", enforce_rights=True
-    )
     rare = "rare" if "--rare" in arguments else "not rare"
     chosen = [argument for argument in arguments if argument != "--rare"]
     phases = [[each.format(rare=rare) for each in phase] for phase in (SIDE_BY_SIDE, ALONE)]
-    stack = LocalStack(config)
-    stack.reset()
-    try:
-        stack.up()
-        codes = [_pytest(config, [*phase, *chosen]) for phase in phases]
-    finally:
-        stack.down()
+    with own_stack("e2e") as stack:
+        codes = [_pytest(stack.config, [*phase, *chosen]) for phase in phases]
     return max((code for code in codes if code != NO_TESTS_COLLECTED), default=NO_TESTS_COLLECTED)
 
 

@@ -153,6 +153,11 @@ def open_socket(
         yield Socket(connection)
 
 
+def connections_in(client: RestClient, channel: str) -> int:
+    presence = client.call("GET", f"/channels/{channel}/presence", 200).json()["items"]
+    return sum(item["connections"] for item in presence)
+
+
 def eventually(met: Callable[[], bool], timeout: float = REPLY_TIMEOUT) -> None:
     deadline = time.monotonic() + timeout
     while not met():

@@ -12,14 +12,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from tests.e2e.__main__ import E2E_PORT
 from tests.e2e.clients import Redeploy, RestClient, Socket, open_socket
+from tests.e2e.own_stack import own_stack
 from tests.e2e.redeploying import deploy_changed
 
-from devstack.config import ROOT, LocalStackConfig
+from devstack.config import LocalStackConfig
 from devstack.local_stack import LocalStack
 from devstack.outputs import Outputs
-from devstack.processes import free_port
 
 SECONDS = 600
 """A test's time here: the first one's holds the stack's start as well."""
@@ -37,17 +36,8 @@ def local_stack() -> Iterator[LocalStack]:
     if os.environ.get("CHAT_E2E") == "running":
         yield LocalStack(LocalStackConfig())
         return
-    stack = LocalStack(
-        LocalStackConfig(
-            port=free_port(E2E_PORT), local_dir=ROOT / ".local" / "e2e", enforce_rights=True
-        )
-    )
-    stack.reset()
-    try:
-        stack.up()
+    with own_stack("e2e") as stack:
         yield stack
-    finally:
-        stack.down()
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 from pydantic import SecretStr
-from tests.e2e.__main__ import E2E_PORT
 from tests.e2e.clients import RestClient, open_socket
+from tests.e2e.own_stack import E2E_PORT
 from websockets import Origin
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect

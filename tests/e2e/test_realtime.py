@@ -9,7 +9,14 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
 import pytest
-from tests.e2e.clients import Json, RestClient, Socket, eventually, open_socket
+from tests.e2e.clients import (
+    Json,
+    RestClient,
+    Socket,
+    connections_in,
+    eventually,
+    open_socket,
+)
 from tests.e2e.crowd import Listener, join
 from websockets.exceptions import InvalidStatus
 
@@ -22,11 +29,6 @@ def frames_of(socket: Socket, frame_type: str, channel: str) -> list[Json]:
         for frame in list(socket.frames)
         if frame.get("type") == frame_type and frame.get("channelId") == channel
     ]
-
-
-def connections_in(client: RestClient, channel: str) -> int:
-    presence = client.call("GET", f"/channels/{channel}/presence", 200).json()["items"]
-    return sum(item["connections"] for item in presence)
 
 
 def test_180_of_200_sockets_get_a_hundred_messages_in_order_while_20_are_cut(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import pytest
-from tests.e2e.clients import Redeploy, RestClient
+from tests.e2e.clients import Redeploy, RestClient, connections_in, eventually
 from tests.e2e.crowd import Listener, join, open_listener
 from tests.support.deaf_proxy import DeafProxy, deaf_proxy
 
@@ -45,8 +45,6 @@ def proxy(local_stack: LocalStack, redeploy: Redeploy) -> Iterator[DeafProxy]:
         redeploy("workers", {})
         _start_workers(local_stack)
         yield proxy
-        redeploy("websocket", {})
-        redeploy("workers", {})
 
 
 def _start_workers(local_stack: LocalStack) -> None:
@@ -90,7 +88,9 @@ def test_sockets_that_never_read_break_off_or_come_back_cost_the_others_nothing(
     names = ["bob", "carol", "dave"]
     channel = members[0].create_channel(*names)
     quiet = members[0].create_channel(*names)
+    rehearsal = members[0].create_channel(*names)
 
+    asyncio.run(_rehearse(members, websocket_url, rehearsal))
     room = asyncio.run(_play(members, websocket_url, proxy, channel, quiet))
 
     everything = list(range(1, MESSAGES + 1))
@@ -109,6 +109,18 @@ def _percentile(ascending: list[float], percent: int) -> float:
     return ascending[len(ascending) * percent // 100 - 1]
 
 
+async def _rehearse(members: list[RestClient], websocket_url: str, channel: str) -> None:
+    """Starts the workers for those who are cut and for those who come back, as the fixture does."""
+    async with AsyncExitStack() as stack, asyncio.timeout(120):
+        crowd = await join(stack, websocket_url, members, channel, 2 * SILENT)
+        await asyncio.to_thread(members[0].post, channel, "who is here")
+        await asyncio.gather(*(listener.has_seen(1) for listener in crowd))
+        for listener in crowd:
+            listener.cut()
+        await asyncio.gather(*(_back(stack, websocket_url, each) for each in crowd[:SILENT]))
+    await asyncio.to_thread(eventually, lambda: connections_in(members[0], channel) == 0)
+
+
 async def _play(
     members: list[RestClient], websocket_url: str, proxy: DeafProxy, channel: str, quiet: str
 ) -> Room:
@@ -118,10 +130,11 @@ async def _play(
         async def joined(count: int) -> list[Listener]:
             return await join(stack, websocket_url, members, channel, count)
 
+        rehearsed = frozenset(proxy.asked)
         room.silent = await join(stack, websocket_url, members, quiet, SILENT)
         await asyncio.to_thread(members[0].post, quiet, "who is here")
         await asyncio.gather(*(listener.has_seen(1) for listener in room.silent))
-        silent = frozenset(proxy.asked)
+        silent = frozenset(proxy.asked - rehearsed)
         assert len(silent) == SILENT
         await asyncio.gather(*(listener.subscribe(channel) for listener in room.silent))
         room.others = await joined(OTHERS)

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.e2e.__main__ import E2E_PORT
+from tests.e2e.own_stack import own_stack
 from tests.soak.agents import soak_agents
 from tests.soak.rush import soak_rush
 from tests.soak.workers import soak_workers
 
-from devstack.config import ROOT, LocalStackConfig
+from devstack.config import LocalStackConfig
 from devstack.local_stack import LocalStack
-from devstack.processes import free_port
 
 SOAKS: dict[str, Callable[..., list[str]]] = {
     "agents": soak_agents,
@@ -35,16 +34,8 @@ def _stack(*, is_running: bool) -> Iterator[LocalStack]:
     if is_running:
         yield LocalStack(LocalStackConfig())
         return
-    local_dir = ROOT / ".local" / "soak"
-    stack = LocalStack(
-        LocalStackConfig(port=free_port(E2E_PORT), local_dir=local_dir, enforce_rights=True)
-    )
-    stack.reset()
-    try:
-        stack.up()
+    with own_stack("soak") as stack:
         yield stack
-    finally:
-        stack.down()
 
 
 def main() -> int:

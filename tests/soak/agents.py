@@ -1,19 +1,16 @@
 """A worker of the agent dies every five seconds while people ask."""
 
-import time
-
 from tests.soak.caller import Caller
 from tests.soak.chance import seeded
 from tests.soak.channels import new_channel, read_log, wait_until_all_has_ended
+from tests.soak.course import judge, people_act_while_workers_die
 from tests.soak.figures import Figures
 from tests.soak.notes import Notes
-from tests.soak.parked import judge_parked
-from tests.soak.payments import judge_payments
 from tests.soak.people import Person
 from tests.soak.pulse import Pulse
 from tests.soak.reaper import Reaper
 from tests.soak.storage import repository_of
-from tests.soak.verdict import END_SECONDS, Verdict
+from tests.soak.verdict import END_SECONDS
 
 from devstack.local_stack import LocalStack
 
@@ -44,23 +41,12 @@ def soak_agents(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:
         Person(caller, channels, notes, seeded(rng.random()), pause=ASK_SECONDS, only_asks=True)
         for caller in callers
     ]
-    for person in people:
-        person.start()
-    reaper.start()
-    time.sleep(seconds)
-    reaper.end()
-    for person in people:
-        person.end()
-    figures.add("workers hit", f"{len(reaper.hits)}: {reaper.summary()}")
+    people_act_while_workers_die(people, reaper, figures, seconds=seconds)
     wait_until_all_has_ended(callers[0], channels, reaper.last + END_SECONDS)
 
     logs = {channel: read_log(callers[0], channel) for channel in channels}
     pulse.end()
-    verdict = Verdict(notes, logs, reaper, pulse, figures)
-    verdict.judge()
-    judge_payments(stack, notes, verdict.ends, figures)
-    judge_parked(stack, notes, figures)
+    judge(stack, logs, notes=notes, reaper=reaper, pulse=pulse, figures=figures)
     for caller in callers:
         caller.close()
-    figures.add_counts(notes)
     return notes.violations

@@ -14,14 +14,13 @@ from tests.e2e.redeploying import deploy_changed
 from tests.soak.caller import Caller
 from tests.soak.chance import seeded
 from tests.soak.channels import new_channel, read_log, wait_until_all_has_ended
+from tests.soak.course import judge
 from tests.soak.figures import Figures
 from tests.soak.notes import Notes, Post
-from tests.soak.parked import judge_parked
-from tests.soak.payments import judge_payments
 from tests.soak.pulse import Pulse
 from tests.soak.reaper import Reaper
 from tests.soak.storage import repository_of
-from tests.soak.verdict import END_SECONDS, Verdict, moment
+from tests.soak.verdict import END_SECONDS, moment
 
 from commons import keys
 from commons.dal import IRepository, Table
@@ -81,19 +80,19 @@ class Rush:
         limits = {"ChannelTokensPerDay": str(CHANNEL_TOKENS), "UserTokensPerDay": "0"}
         deploy_changed(self._stack, "workers", limits)
         try:
+            self._pulse.start()
             crowded, quiet = (self._caller(name) for name in ("crowded", "quiet"))
             channel = self._all_at_once(crowded, quiet)
-            verdict = Verdict(
-                self._notes,
-                {channel: read_log(crowded, channel)},
-                self._reaper,
-                self._pulse,
-                self._figures,
+            self._pulse.end()
+            logs = {channel: read_log(crowded, channel)}
+            judge(
+                self._stack,
+                logs,
+                notes=self._notes,
+                reaper=self._reaper,
+                pulse=self._pulse,
+                figures=self._figures,
             )
-            verdict.judge()
-            judge_payments(self._stack, self._notes, verdict.ends, self._figures)
-            judge_parked(self._stack, self._notes, self._figures)
-            self._figures.add_counts(self._notes)
             return self._notes.violations
         finally:
             self._stack.up()

@@ -5,15 +5,14 @@ import time
 from tests.soak.caller import Caller
 from tests.soak.chance import seeded
 from tests.soak.channels import new_channel, read_log, wait_until_all_has_ended
+from tests.soak.course import judge, people_act_while_workers_die
 from tests.soak.figures import Figures
 from tests.soak.notes import Notes
-from tests.soak.parked import judge_parked
-from tests.soak.payments import judge_payments
 from tests.soak.people import Person
 from tests.soak.pulse import Pulse
 from tests.soak.reaper import Reaper
 from tests.soak.storage import repository_of
-from tests.soak.verdict import END_SECONDS, Verdict
+from tests.soak.verdict import END_SECONDS
 
 from devstack.local_stack import LocalStack
 
@@ -41,33 +40,22 @@ def soak_workers(stack: LocalStack, *, seconds: float, seed: int) -> list[str]:
         Person(caller, channels, notes, seeded(rng.random()), pause=PAUSE_SECONDS)
         for caller in callers
     ]
-    for person in people:
-        person.start()
     pulse = Pulse(repository_of(stack))
     pulse.start()
-    reaper.start()
-    time.sleep(seconds)
-    reaper.end()
-    for person in people:
-        person.end()
-    figures.add("workers hit", f"{len(reaper.hits)}: {reaper.summary()}")
+    people_act_while_workers_die(people, reaper, figures, seconds=seconds)
 
     owner = callers[0]
     wait_until_all_has_ended(owner, channels, reaper.last + END_SECONDS)
     _touch(owner, channels)
     _wait_until_heard(owner, channels, people, reaper.last + END_SECONDS)
     logs = {channel: read_log(owner, channel) for channel in channels}
-    verdict = Verdict(notes, logs, reaper, pulse, figures)
     pulse.end()
     figures.add("reads that took long, of all", f"{pulse.slow_count} of {pulse.count}")
-    verdict.judge()
-    judge_payments(stack, notes, verdict.ends, figures)
-    judge_parked(stack, notes, figures)
+    judge(stack, logs, notes=notes, reaper=reaper, pulse=pulse, figures=figures)
     for socket in [socket for person in people for socket in person.sockets]:
         socket.hang_up()
     for caller in callers:
         caller.close()
-    figures.add_counts(notes)
     return notes.violations
 
 
