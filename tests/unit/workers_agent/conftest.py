@@ -53,15 +53,16 @@ from workers_agent.tool_function import IToolFunction, NoTools
 
 CHANNEL = "channel-1"
 FAST = Pace(
-    lease=0.6,
+    lease=60.0,
     heartbeat=0.05,
     look=0.02,
-    idle=0.3,
-    total=2.0,
+    idle=60.0,
+    total=60.0,
     first_backoff=0.01,
     last_deltas=0.5,
     frame=0.01,
 )
+"""Does everything often, and gives nothing up: however busy the machine is, no reply times out."""
 
 
 type AskedCall = tuple[str, dict[str, object] | str]

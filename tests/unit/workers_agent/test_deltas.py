@@ -128,8 +128,7 @@ def test_who_comes_while_the_model_is_silent_is_greeted_at_once(
 ) -> None:
     room.listen("early")
     seq = room.say("Hello")
-    patient = replace(FAST, idle=1.0)
-    worker = room.worker(ScriptedModel(says("Well, ", "yes.", delay=0.4)), pace=patient)
+    worker = room.worker(ScriptedModel(says("Well, ", "yes.", delay=0.4)))
     answering = in_background(lambda: worker.answer([delivery(seq)]))
     while not room.broadcaster.frames("early"):
         time.sleep(0.01)
@@ -253,7 +252,7 @@ def test_a_connection_that_takes_nothing_holds_no_reply_up_for_long(room: Room) 
     started = time.monotonic()
     room.answer(ScriptedModel(says("Hi.")), seq)
 
-    assert FAST.last_deltas <= time.monotonic() - started < FAST.last_deltas + 0.5
+    assert FAST.last_deltas <= time.monotonic() - started < FAST.last_deltas + 2.0
     assert len(room.broadcaster.moments) < 10
 
 
@@ -292,9 +291,7 @@ def test_everybody_in_a_full_room_hears_something_while_it_is_written(
             silent = listeners - {connection_id for connection_id, _ in room.broadcaster.heard}
         yield EndChunk("stop", TEN_TOKENS)
 
-    crowded = replace(
-        FAST, frames_per_second=100.0, post=0.1, look=0.3, total=30.0, idle=30.0, lease=60.0
-    )
+    crowded = replace(FAST, frames_per_second=100.0, post=0.1, look=0.3)
     worker = room.worker(ScriptedModel(speaks_until_all_have_heard), pace=crowded)
 
     worker.answer([delivery(seq)])

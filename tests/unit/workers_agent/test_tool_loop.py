@@ -399,7 +399,7 @@ def test_a_cancelled_request_after_a_call_costs_its_own_words_alone(
     room.listen("socket")
     seq = room.say("What time is it?")
     model = ScriptedModel(asks(NOW, text="I look. " * 200), hangs(after=["It is"]))
-    worker = room.worker(model, tools=tools, pace=replace(FAST, idle=5.0), channel_tokens=100_000)
+    worker = room.worker(model, tools=tools, channel_tokens=100_000)
     answering = in_background(lambda: worker.answer([delivery(seq)]))
     while not room.broadcaster.text("socket").endswith("It is"):
         time.sleep(0.01)
@@ -785,11 +785,12 @@ def test_a_reply_that_waits_for_longer_than_an_hour_goes_on(
 
 
 def test_the_heartbeat_goes_on_while_a_call_runs(room: Room, tools: CountingTools) -> None:
-    tools.behaviours["clock.now"] = answers("noon", after=2 * FAST.lease)
+    short = replace(FAST, lease=0.6)
+    tools.behaviours["clock.now"] = answers("noon", after=2 * short.lease)
     model = ScriptedModel(asks(NOW), says("Noon."))
     seq = room.say("What time is it?")
 
-    room.worker(model, tools=tools).answer([delivery(seq)])
+    room.worker(model, tools=tools, pace=short).answer([delivery(seq)])
 
     assert [reply.data.text for reply in room.replies()] == ["Noon."]
     assert room.calls()[0].fence == 1
