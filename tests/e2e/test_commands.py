@@ -263,6 +263,21 @@ def test_run_brings_back_a_dead_emulator_plays_the_demo_and_ends_on_ctrl_c_with_
     assert processes_of(local_stack) == []
 
 
+@pytest.mark.rare
+def test_a_socket_that_is_open_when_the_emulator_ends_does_not_keep_it_from_saving(
+    local_stack: LocalStack, alice: RestClient, connect: Connect
+) -> None:
+    channel = alice.create_channel()
+    try:
+        with connect(alice, channels=[channel]):
+            assert local_stack._emulator.stop() == "ended"
+    finally:
+        local_stack.up()
+
+    assert alice.call("GET", f"/channels/{channel}", 200).json()["channelId"] == channel
+
+
+@pytest.mark.rare
 def test_run_once_exits_after_the_demo_and_leaves_nothing_running(
     environment: dict[str, str], local_stack: LocalStack
 ) -> None:
