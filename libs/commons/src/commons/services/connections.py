@@ -38,15 +38,17 @@ from commons.records.connection import (
 )
 from commons.schemas.caller import Caller
 from commons.services.removals import RemovalsService
-from commons.services.subscriptions import (
-    AT_ONCE,
-    ENDED,
+from commons.services.subscription_writes import (
     IS_THERE,
-    ConnectionEndedError,
-    SubscriptionsService,
     add_partitions,
     may_subscribe,
     update_connection,
+)
+from commons.services.subscriptions import (
+    AT_ONCE,
+    ENDED,
+    ConnectionEndedError,
+    SubscriptionsService,
 )
 
 __all__ = ["ConnectionEndedError", "ConnectionsService", "IConnectionProbe", "connection_expiry"]

@@ -1,34 +1,17 @@
 """What connections are subscribed to: how it begins, is replayed, and ends."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from heapq import merge
-from itertools import batched, chain
+from collections.abc import Callable, Iterable, Sequence
+from itertools import batched
 from typing import Final
 
 from commons import keys
 from commons.bounded_memory import BoundedMemory
 from commons.clock import epoch_milliseconds
 from commons.dal import (
-    Compare,
-    Condition,
-    ConditionCheck,
-    DeleteWrite,
-    Exists,
     IRepository,
     Item,
-    NotExists,
-    PutWrite,
-    Query,
-    SortBetween,
-    SortPrefix,
     Table,
     Update,
-    UpdateWrite,
-    Write,
-    all_of,
-    any_of,
 )
 from commons.dynamodb.exceptions import ConditionFailedError, TransactionCanceledError
 from commons.errors import ChannelNotFoundError, ConflictError, UnauthenticatedError
@@ -39,7 +22,13 @@ from commons.records.connection import (
     Subscription,
     SubscriptionState,
 )
-from commons.services.base import BaseService
+from commons.services.rooms import RoomsService
+from commons.services.subscription_writes import (
+    is_same,
+    is_unchanged,
+    subscribing,
+    unsubscribing,
+)
 
 AT_ONCE: Final = 33
 """Subscriptions in a transaction of 100 writes: three for each, and one for the connection."""
@@ -47,29 +36,9 @@ AT_ONCE: Final = 33
 ENDED: Final = 0
 """The `expires_at` of a connection that is being erased."""
 
-IS_THERE: Final = Exists("channel_id")
-
-_ATTRIBUTES: Final = (
-    "channel_id",
-    "connection_id",
-    "user_id",
-    "subscription_id",
-    "state",
-    "expires_at",
-    "connected_at",
-    "live_after",
-    "live_since",
-    "replaying_since",
-    "shards",
-)
-"""What is read of a room: less to parse, which is most of what reading 10,000 rows takes."""
-
 _TRIES: Final = 4
-_SHARDS_AT_ONCE: Final = 16
 _SHARDS_MEMORY: Final = 10_000
 _SHARDS_MILLISECONDS: Final = 10_000
-_IS_FREE: Final = NotExists("channel_id")
-_IS_NOT_DELETED: Final = any_of(NotExists("deleted"), Compare("deleted", "=", False))
 
 
 class ConnectionEndedError(UnauthenticatedError):
@@ -79,8 +48,8 @@ class ConnectionEndedError(UnauthenticatedError):
         super().__init__("This connection has ended: open a new one.")
 
 
-class SubscriptionsService(BaseService):
-    """Subscriptions, wherever a room's shards have them.
+class SubscriptionsService(RoomsService):
+    """Begins, replays and ends subscriptions.
 
     Args:
         clock: epoch milliseconds.
@@ -92,11 +61,8 @@ class SubscriptionsService(BaseService):
         *,
         clock: Callable[[], int] = epoch_milliseconds,
     ) -> None:
-        super().__init__(repository)
-        self._clock = clock
+        super().__init__(repository, clock=clock)
         self._shards: BoundedMemory[str, tuple[int, int]] = BoundedMemory(_SHARDS_MEMORY)
-
-    # -- how it begins
 
     def subscribe(
         self,
@@ -128,7 +94,7 @@ class SubscriptionsService(BaseService):
         for _ in range(_TRIES):
             shard = known if known is not None else self._shard(channel_id, connection)
             subscription = self._beginning(connection, channel_id, shard, state, after)
-            writes = _subscribing(subscription, known=known is not None, replaces=replaces)
+            writes = subscribing(subscription, known=known is not None, replaces=replaces)
             try:
                 self.repository.transact(writes)
             except TransactionCanceledError as error:
@@ -197,8 +163,6 @@ class SubscriptionsService(BaseService):
             for channel_id, count in shards.items()
         }
 
-    # -- replaying, and back
-
     def go_live(self, subscription: Subscription, *, live_after: int) -> Subscription | None:
         """Ends `replaying`: events past `live_after` are delivered from here on.
 
@@ -215,7 +179,7 @@ class SubscriptionsService(BaseService):
                 Table.CONNECTIONS,
                 subscription.key,
                 Update(set=live, remove=["replaying_since"]),
-                condition=_is_same(subscription),
+                condition=is_same(subscription),
             )
         except ConditionFailedError as error:
             if error.item is None:
@@ -233,7 +197,7 @@ class SubscriptionsService(BaseService):
                 Table.CONNECTIONS,
                 subscription.key,
                 Update(remove=["live_after"]),
-                condition=_is_unchanged(subscription),
+                condition=is_unchanged(subscription),
             )
         except ConditionFailedError:
             return
@@ -253,152 +217,11 @@ class SubscriptionsService(BaseService):
                     set={"state": "replaying", "replaying_since": moment, "live_after": after},
                     remove=["live_since"],
                 ),
-                condition=_is_unchanged(subscription),
+                condition=is_unchanged(subscription),
             )
         except ConditionFailedError:
             return None
         return Subscription.model_validate(item)
-
-    def find_subscription(
-        self, channel_id: str, user_id: str, connection_id: str, shard: int
-    ) -> Subscription | None:
-        """One consistent read."""
-        key = keys.subscription_key(channel_id, user_id, connection_id, shard)
-        item = self.repository.find(Table.CONNECTIONS, key, consistent=True)
-        return None if item is None else Subscription.model_validate(item)
-
-    # -- who listens
-
-    def subscriptions(
-        self,
-        channel_id: str,
-        *,
-        include_replaying: bool = False,
-        include_expired: bool = False,
-    ) -> list[Subscription]:
-        """The room's subscriptions: one consistent query a shard, one call a MB (some 3,000 rows)."""
-        moment = self._seconds()
-        return [
-            row
-            for row in self.room(channel_id)
-            if (include_replaying or row.state == "live")
-            and (include_expired or row.expires_at > moment)
-        ]
-
-    def room(self, channel_id: str) -> list[Subscription]:
-        """Every subscription there is, whatever its state."""
-        rows = self._rows(channel_id)
-        first = next(rows, None)
-        if not isinstance(first, RoomShards):
-            return _subscriptions([] if first is None else [first], rows)
-        others = [
-            self._threads.submit(self.shard, channel_id, shard) for shard in range(1, first.shards)
-        ]
-        found = _subscriptions(rows)
-        for each in others:
-            found += each.result()
-        return found
-
-    def shard(self, channel_id: str, shard: int) -> list[Subscription]:
-        """Those of the room's subscriptions that are in one shard."""
-        return _subscriptions(self._rows(channel_id, shard))
-
-    def first_of_room(self, channel_id: str, limit: int) -> tuple[list[Subscription], bool]:
-        """Up to `limit` subscriptions, by one call, and whether those are all there are."""
-        found, shards = self._first_page(channel_id, limit)
-        return found[:limit], shards == 0
-
-    def small_room(self, channel_id: str, limit: int) -> tuple[list[Subscription], int]:
-        """The room's subscriptions, by one call, where there are no more than `limit` of them.
-
-        Returns:
-            They, and 0; of a room that is fuller none, and over how many shards it is spread.
-        """
-        found, shards = self._first_page(channel_id, limit)
-        return ([], shards) if shards else (found, 0)
-
-    def _first_page(self, channel_id: str, limit: int) -> tuple[list[Subscription], int]:
-        """Subscriptions of the first shard, and 0 where those are all, else the number of shards."""
-        page = self.repository.query(_query(channel_id, limit=limit + 1))
-        rows = list(map(_row, page.items))
-        shards = next((row.shards for row in rows if isinstance(row, RoomShards)), 1)
-        found = _subscriptions(rows)
-        are_all = shards == 1 and len(found) <= limit and page.last_key is None
-        return found, 0 if are_all else shards
-
-    def walk(
-        self, channel_id: str, *, page: int, past_user: str | None = None
-    ) -> Iterator[Subscription]:
-        """The room's subscriptions by user id, read `page` rows at a time as they are consumed."""
-        low = None if past_user is None else keys.past_user(past_user)
-        first_shard = self._rows(channel_id, limit=page, low=low)
-        first = next(first_shard, None)
-        if past_user is None:
-            count = first.shards if isinstance(first, RoomShards) else 1
-        else:
-            count = self.shards_of(channel_id)
-        shards = [
-            chain(() if first is None else (first,), first_shard),
-            *(self._rows(channel_id, shard, limit=page, low=low) for shard in range(1, count)),
-        ]
-        yield from merge(*map(_only_subscriptions, shards), key=lambda row: row.user_id)
-
-    def shards_of(self, channel_id: str) -> int:
-        """Over how many shards the room is spread; one consistent read."""
-        key = keys.shards_key(channel_id)
-        item = self.repository.find(Table.CONNECTIONS, key, consistent=True)
-        return 1 if item is None else RoomShards.model_validate(item).shards
-
-    def grow(self, channel_id: str, *, shards: int, to: int) -> int:
-        """Spreads the room over `to` shards, where it is spread over `shards` now.
-
-        Returns:
-            Over how many it is spread then.
-        """
-        is_as_known = Compare("shards", "=", shards) if shards > 1 else _IS_FREE
-        try:
-            self.repository.put(
-                Table.CONNECTIONS, RoomShards(shards=to).to_item(channel_id), condition=is_as_known
-            )
-        except ConditionFailedError as error:
-            return 1 if error.item is None else RoomShards.model_validate(error.item).shards
-        return to
-
-    def of_user(self, channel_id: str, user_id: str) -> list[Subscription]:
-        """The user's subscriptions to the channel."""
-        prefix = SortPrefix(keys.subscription_prefix(user_id))
-        shards = self.shards_of(channel_id)
-        if shards == 1:
-            return _subscriptions(self._rows(channel_id, sort=prefix))
-        return [
-            row
-            for rows in self._threads.map(
-                lambda shard: _subscriptions(self._rows(channel_id, shard, sort=prefix)),
-                range(shards),
-            )
-            for row in rows
-        ]
-
-    def connections_of(self, channel_id: str, user_id: str) -> frozenset[str]:
-        """Those of the user's connections that have a subscription to the channel."""
-        return frozenset(row.connection_id for row in self.of_user(channel_id, user_id))
-
-    def still_live(self, subscriptions: Sequence[Subscription]) -> frozenset[str]:
-        """The connections of those that are the same live subscription by now: one call a hundred."""
-        moment = self._seconds()
-        known = {each.connection_id: each.live_since for each in subscriptions}
-        items = self.repository.batch_get(
-            Table.CONNECTIONS, [each.key for each in subscriptions], consistent=True
-        )
-        return frozenset(
-            row.connection_id
-            for row in map(Subscription.model_validate, items)
-            if row.state == "live"
-            and row.expires_at > moment
-            and row.live_since == known[row.connection_id]
-        )
-
-    # -- how it ends
 
     def unsubscribe(self, connection: Connection, channel_id: str) -> None:
         """Ends the subscription that is there now; none there is no error."""
@@ -417,7 +240,7 @@ class SubscriptionsService(BaseService):
         """
         ended: list[Subscription] = []
         for some in batched(rows, AT_ONCE):
-            writes = [write for row in some for write in _unsubscribing(row)]
+            writes = [write for row in some for write in unsubscribing(row)]
             try:
                 self.repository.transact(writes)
             except TransactionCanceledError:
@@ -429,7 +252,7 @@ class SubscriptionsService(BaseService):
     def _end_one(self, row: Subscription) -> bool:
         """False where it has ended already."""
         try:
-            self.repository.transact(_unsubscribing(row))
+            self.repository.transact(unsubscribing(row))
         except TransactionCanceledError as error:
             ended_already, _ = (reason.condition_failed for reason in error.reasons)
             return not ended_already and self._end_orphan(row)
@@ -438,107 +261,15 @@ class SubscriptionsService(BaseService):
     def _end_orphan(self, row: Subscription) -> bool:
         """A subscription whose connection is forgotten; False where it has ended already."""
         try:
-            self.repository.delete(Table.CONNECTIONS, row.key, condition=_is_same(row))
+            self.repository.delete(Table.CONNECTIONS, row.key, condition=is_same(row))
         except ConditionFailedError:
             return False
         return True
-
-    def _rows(
-        self,
-        channel_id: str,
-        shard: int = 0,
-        *,
-        sort: SortPrefix | None = None,
-        low: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Subscription | RoomShards]:
-        query = _query(channel_id, shard, sort=sort, low=low, limit=limit)
-        return map(_row, self.repository.iterate(query))
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_SHARDS_AT_ONCE, thread_name_prefix="shard")
-
-    def _seconds(self) -> int:
-        return self._clock() // 1000
-
-
-def _query(
-    channel_id: str,
-    shard: int = 0,
-    *,
-    sort: SortPrefix | None = None,
-    low: str | None = None,
-    limit: int | None = None,
-) -> Query:
-    return Query(
-        table=Table.CONNECTIONS,
-        partition=keys.subscription_partition(channel_id, shard),
-        sort=sort if low is None else SortBetween(low=low),
-        consistent=True,
-        limit=limit,
-        attributes=_ATTRIBUTES,
-    )
-
-
-def _row(item: Item) -> Subscription | RoomShards:
-    model = RoomShards if "shards" in item else Subscription
-    return model.model_validate(item)
-
-
-def _only_subscriptions(rows: Iterable[Subscription | RoomShards]) -> Iterator[Subscription]:
-    return (row for row in rows if isinstance(row, Subscription))
-
-
-def _subscriptions(*rows: Iterable[Subscription | RoomShards]) -> list[Subscription]:
-    return [row for some in rows for row in _only_subscriptions(some)]
 
 
 def _state_after(there: Subscription) -> tuple[SubscriptionState, int | None]:
     """What a plain `subscribe` begins in place of a replay; an older release's says no number."""
     return ("live", None) if there.live_after is None else ("replaying", there.live_after)
-
-
-def _is_same(row: Subscription) -> Condition:
-    """The row is there, and no other subscription has begun in it."""
-    if row.subscription_id is None:
-        return all_of(IS_THERE, NotExists("subscription_id"))
-    return Compare("subscription_id", "=", row.subscription_id)
-
-
-def _is_unchanged(row: Subscription) -> Condition:
-    """As `_is_same`, and it is neither put back nor live again since it was read."""
-    since = (
-        Compare("replaying_since", "=", row.replaying_since)
-        if row.replaying_since is not None
-        else Compare("state", "=", row.state)
-    )
-    if row.live_since is not None:
-        return all_of(_is_same(row), since, Compare("live_since", "=", row.live_since))
-    return all_of(_is_same(row), since)
-
-
-def may_subscribe(row: Subscription) -> list[Write]:
-    """The user is a member and the channel not deleted: its member rows outlive it for a while."""
-    return [
-        ConditionCheck(Table.CHANNELS, keys.member_key(row.channel_id, row.user_id), Exists("pk")),
-        ConditionCheck(Table.CHANNELS, keys.channel_key(row.channel_id), _IS_NOT_DELETED),
-    ]
-
-
-def add_partitions(rows: Sequence[Subscription]) -> Update:
-    """What the connection's row says of its subscriptions."""
-    return Update(add={"channel_count": len(rows)}, add_to_set={"channels": _partitions(rows)})
-
-
-def _partitions(rows: Iterable[Subscription]) -> frozenset[str]:
-    return frozenset(keys.subscription_partition(row.channel_id, row.shard) for row in rows)
-
-
-def update_connection(
-    connection_id: str, update: Update, condition: Condition = IS_THERE
-) -> UpdateWrite:
-    return UpdateWrite(Table.CONNECTIONS, keys.connection_key(connection_id), update, condition)
 
 
 def _was_renewed(connection: Connection, item: Item | None) -> bool:
@@ -553,38 +284,3 @@ def _was_renewed(connection: Connection, item: Item | None) -> bool:
     if expires_at == ENDED:
         raise ConnectionEndedError
     return expires_at != connection.expires_at
-
-
-def _subscribing(row: Subscription, *, known: bool, replaces: bool) -> list[Write]:
-    """The connection, the subscription, the rights: in this order.
-
-    The row ends when the connection does: where that has another end by now, nothing is written.
-    """
-    unchanged = Compare("expires_at", "=", row.expires_at)
-    holder: Write
-    subscription: Write
-    if known:
-        holder = ConditionCheck(
-            Table.CONNECTIONS, keys.connection_key(row.connection_id), unchanged
-        )
-        subscription = (
-            PutWrite(Table.CONNECTIONS, row.to_item(), IS_THERE)
-            if replaces
-            else ConditionCheck(Table.CONNECTIONS, row.key, Compare("state", "=", "live"))
-        )
-    else:
-        has_room = Compare("channel_count", "<", MAX_CHANNELS)
-        holder = update_connection(
-            row.connection_id, add_partitions([row]), all_of(unchanged, has_room)
-        )
-        subscription = PutWrite(Table.CONNECTIONS, row.to_item(), _IS_FREE)
-    return [holder, subscription, *may_subscribe(row)]
-
-
-def _unsubscribing(row: Subscription) -> list[Write]:
-    """The subscription, the connection: in this order."""
-    removed = Update(add={"channel_count": -1}, remove_from_set={"channels": _partitions([row])})
-    return [
-        DeleteWrite(Table.CONNECTIONS, row.key, _is_same(row)),
-        update_connection(row.connection_id, removed),
-    ]
