@@ -22,7 +22,7 @@ from commons.dynamodb.exceptions import ConditionFailedError, TransactionCancele
 from commons.observability import metrics
 from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
-from commons.services import event_log
+from commons.services import append, event_log
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.event_log import Timing
 from commons.services.messages import MessagesService
@@ -197,9 +197,14 @@ class Crowd:
             sleep=self._time.sleep,
             jitter=lambda most: self._time.chance.uniform(0, most),
         )
+
+        def at() -> datetime:
+            return BEGINNING + timedelta(seconds=self._time.now)
+
         with (
             patch.object(event_log, "Timing", lambda: timing),
-            patch.object(event_log, "now", lambda: BEGINNING + timedelta(seconds=self._time.now)),
+            patch.object(event_log, "now", at),
+            patch.object(append, "now", at),
         ):
             yield
 

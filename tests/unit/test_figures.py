@@ -17,9 +17,9 @@ from commons.records import tool as tool_records
 from commons.schemas import channel, problem, types
 from commons.schemas.caller import Caller
 from commons.services import (
+    append,
     channel_broadcast,
     connections,
-    event_log,
     generations,
     replay,
     tickets,
@@ -119,7 +119,7 @@ def test_a_function_behind_a_gateway_ends_before_the_gateway_gives_up() -> None:
 
 def test_an_append_gives_up_while_its_caller_can_still_be_told() -> None:
     for name in ("rest_api", "websocket_sendmessage"):
-        assert TIMEOUTS[name] > event_log.APPEND_BUDGET_SECONDS + 4
+        assert TIMEOUTS[name] > append.APPEND_BUDGET_SECONDS + 4
 
 
 def test_a_call_of_a_tool_ends_before_the_function_that_makes_it() -> None:

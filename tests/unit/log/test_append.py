@@ -20,7 +20,7 @@ from commons.schemas.event import (
     MessageCreatedData,
     Sender,
 )
-from commons.services import event_log as log_module
+from commons.services import append as append_module
 from commons.services.event_log import Draft, EventLogService
 
 CHANNEL = "channel-1"
@@ -133,7 +133,7 @@ def test_authorisation_is_asked_again_when_membership_changed_on_the_way(
 def test_companion_writes_land_with_the_event_or_not_at_all(
     repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "APPEND_BUDGET_SECONDS", 0.1)
+    monkeypatch.setattr(append_module, "APPEND_BUDGET_SECONDS", 0.1)
     log = EventLogService(repository)
     row = keys.channel_key("another")
 
@@ -203,10 +203,108 @@ def test_many_changes_of_one_state_at_once_all_land(repository: InMemoryReposito
     assert seqs(log) == list(range(1, 61))
 
 
+def two_messages() -> list[Draft]:
+    return [message("first"), message("second")]
+
+
+def test_events_that_are_appended_together_follow_one_another(
+    repository: InMemoryRepository,
+) -> None:
+    log = EventLogService(repository)
+    log.append(CHANNEL, message)
+
+    events = log.append_all(CHANNEL, two_messages)
+
+    assert events == log.read(CHANNEL, after=1, limit=10).items
+    assert seqs(log) == [1, 2, 3]
+    assert log.append(CHANNEL, message).seq == 4
+
+
+def test_nothing_to_append_together_is_nothing_appended(repository: InMemoryRepository) -> None:
+    log = EventLogService(repository)
+
+    assert log.append_all(CHANNEL, list) == []
+    assert seqs(log) == []
+
+
+@pytest.mark.parametrize("goes_first", [True, False])
+def test_events_that_lose_a_number_to_others_are_all_numbered_anew(
+    repository: InMemoryRepository, goes_first: bool
+) -> None:
+    log = EventLogService(repository)
+    log.append(CHANNEL, message)
+    looks = 0
+
+    def overtaken_twice() -> list[Draft]:
+        nonlocal looks
+        looks += 1
+        if looks <= 2:
+            _append_behind(
+                repository, 1 + looks, "message.created", MessageCreatedData(text="theirs")
+            )
+        return two_messages()
+
+    events = log.append_all(CHANNEL, overtaken_twice, goes_first=goes_first)
+
+    assert [event.seq for event in events] == [4, 5]
+    assert seqs(log) == [1, 2, 3, 4, 5]
+
+
+def test_each_event_of_several_is_told_of_its_own_rejected_writes(
+    repository: InMemoryRepository,
+) -> None:
+    log = EventLogService(repository)
+    rows = {name: keys.channel_key(name) for name in ("there", "gone", "there too")}
+    for name in ("there", "there too"):
+        repository.put(Table.CHANNELS, {**rows[name]})
+
+    def draft(name: str) -> Draft:
+        def judge(position: int, item: Item | None) -> None:
+            assert (position, item) == (1, None)
+            del rows[name]
+
+        unrelated = PutWrite(Table.CHANNELS, {**keys.channel_key(f"beside {name}")})
+        touch = UpdateWrite(Table.CHANNELS, rows[name], Update(set={"x": 1}), Exists("pk"))
+        return Draft(
+            sender=ALICE,
+            data=MessageCreatedData(text=name),
+            writes=lambda _seq: [unrelated, touch],
+            on_rejected=judge,
+        )
+
+    events = log.append_all(CHANNEL, lambda: [draft(name) for name in rows])
+
+    texts = [event.data.text for event in events if isinstance(event, MessageCreated)]
+    assert texts == ["there", "there too"]
+    assert seqs(log) == [1, 2]
+
+
+def test_several_events_whose_answer_is_lost_are_appended_once() -> None:
+    log = EventLogService(RepeatingRepository())
+
+    events = log.append_all(CHANNEL, two_messages)
+
+    assert [event.seq for event in events] == [1, 2]
+    assert seqs(log) == [1, 2]
+
+
+def test_several_events_for_a_deleted_channel_are_refused(repository: InMemoryRepository) -> None:
+    log = EventLogService(repository)
+    log.append(CHANNEL, message)
+
+    def delete_meanwhile() -> list[Draft]:
+        _append_behind(repository, 2, "channel.deleted", ChannelDeletedData())
+        return two_messages()
+
+    with pytest.raises(ChannelNotFoundError):
+        log.append_all(CHANNEL, delete_meanwhile)
+    assert seqs(log) == [1, 2]
+
+
 def test_an_append_that_cannot_win_in_time_says_that_it_is_busy(
     repository: InMemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "APPEND_BUDGET_SECONDS", -1.0)
+    monkeypatch.setattr(append_module, "APPEND_BUDGET_SECONDS", -1.0)
     log = EventLogService(repository)
     log.append(CHANNEL, message)
     _append_behind(repository, 2, "message.created", MessageCreatedData(text="first"))

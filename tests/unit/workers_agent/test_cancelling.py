@@ -8,12 +8,16 @@ from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from tests.doubles.meter import Meter
+from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import PutWrite, Table, Write
+from commons.dal import PutWrite, Table, Update, Write
 from commons.errors import ChannelNotFoundError, InvalidRequestError
+from commons.records.generation import OpenGeneration
 from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
+from commons.services.generations import GenerationsService
 
 from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, hangs, redact, says
 
@@ -100,6 +104,42 @@ def test_a_cancel_reaches_a_model_that_says_nothing(
     answering.join()
 
     assert [reply.data.finish_reason for reply in room.replies()] == ["cancelled"]
+
+
+def test_forty_queued_replies_are_cancelled_by_few_calls(room: Room) -> None:
+    for number in range(40):
+        room.say(f"question {number}")
+    meter = Meter()
+    storage = InMemoryRepository(room.repository.tables, meter=meter)
+
+    GenerationsService(storage).cancel(CHANNEL, "alice")
+
+    assert room.generations.list_open(CHANNEL) == []
+    assert _ends(room) == ["cancelled"] * 40
+    assert len(meter.calls) <= 8, meter.calls
+
+
+def test_what_a_worker_takes_while_the_others_are_cancelled_is_left_to_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = [room.say(f"question {number}") for number in range(5)]
+    list_open = GenerationsService.list_open
+
+    def taken_meanwhile(service: GenerationsService, channel_id: str) -> list[OpenGeneration]:
+        rows = list_open(service, channel_id)
+        taken = Update(set={"status": "running"}, add={"fence": 1})
+        room.repository.update(Table.CHANNELS, rows[2].key, taken)
+        return rows
+
+    monkeypatch.setattr(GenerationsService, "list_open", taken_meanwhile)
+    room.generations.cancel(CHANNEL, "alice")
+    monkeypatch.undo()
+
+    assert [row.question_seq for row in room.generations.list_open(CHANNEL)] == [questions[2]]
+    assert [reply.data.reply_to for reply in room.replies()] == [
+        *questions[:2],
+        *questions[3:],
+    ]
 
 
 def test_questions_asked_after_a_cancel_are_answered(room: Room) -> None:

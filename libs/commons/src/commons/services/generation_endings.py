@@ -1,7 +1,7 @@
 """How a generation ends: one event, in one transaction with its row and what it cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from commons import keys
@@ -46,6 +46,9 @@ from commons.services.tool_calls import ToolCallsService
 
 # Older functions import the error from here.
 __all__ = ["CANCELLED", "Ending", "GenerationEndingsService", "GenerationLostError"]
+
+UNCLAIMED_AT_ONCE: Final = 33
+"""An ending that nothing was written for and nothing is owed for is three items; a transaction takes 100."""
 
 _ROW_POSITION: Final = 0
 
@@ -135,6 +138,34 @@ class GenerationEndingsService(BaseService):
             return self._draft(row, ending, ending.cost, checks)
 
         return self._event_log.append(row.channel_id, prepare)
+
+    def cancel_unclaimed(self, rows: Sequence[OpenGeneration]) -> None:
+        """Ends cancelled replies of one channel that no worker ever had, by one write.
+
+        What somebody takes or ends meanwhile is left to him.
+
+        Args:
+            rows: `UNCLAIMED_AT_ONCE` at most, and one at least.
+
+        Raises:
+            ChannelNotFoundError: the channel was deleted.
+        """
+        unclaimed = {(row.question_seq, row.generation): row for row in rows}
+
+        def draft(row: OpenGeneration) -> Draft:
+            def judge(position: int, _item: Item | None) -> None:
+                if position == _ROW_POSITION:
+                    del unclaimed[row.question_seq, row.generation]
+
+            # There is no text that a deletion of the question would have to keep out.
+            ending = self._draft(row, CANCELLED, NO_COST, [])
+            return replace(ending, on_rejected=judge)
+
+        self._event_log.append_all(
+            rows[0].channel_id,
+            lambda: [draft(row) for row in unclaimed.values()],
+            goes_first=True,
+        )
 
     def forget(self, row: OpenGeneration, cost: Cost = NO_COST) -> None:
         """Ends a generation without an event: its channel is gone.

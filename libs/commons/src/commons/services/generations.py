@@ -4,6 +4,8 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import batched
 from typing import Final
 
 from commons import keys
@@ -37,6 +39,7 @@ from commons.schemas.event import MessageCreated, Sender
 from commons.services.base import BaseService
 from commons.services.event_log import EventLogService
 from commons.services.generation_endings import (
+    UNCLAIMED_AT_ONCE,
     Ending,
     GenerationEndingsService,
     GenerationLostError,
@@ -45,9 +48,10 @@ from commons.services.membership import MembershipService
 from commons.services.spend import owed
 
 CLOSING_SECONDS: Final = 8.0
-"""A cancel ends queued replies itself before it is answered, so that they are in the log by then. Each
-takes some 40 ms on AWS, half a second where storage is slow. What it does not come to within this is
-left to the workers, who ask no model for it, but may be busy for minutes."""
+"""A cancel ends queued replies itself before it is answered, so that they are in the log by then: 33 at
+once, and one by one what a worker had before. A write takes some 40 ms on AWS, half a second where
+storage is slow. What it does not come to within this is left to the workers, who ask no model for it,
+but may be busy for minutes."""
 
 _MENTION: Final = re.compile(r"(?<!\w)@agent(?!\w)", re.IGNORECASE)
 
@@ -287,15 +291,25 @@ class GenerationsService(BaseService):
 
     def _close_unwritten(self, channel_id: str, head: int, by: Sender) -> None:
         deadline = time.monotonic() + CLOSING_SECONDS
-        for row in self.list_open(channel_id):
+        rows = [row for row in self.list_open(channel_id) if row.question_seq <= head]
+        unclaimed = [row for row in rows if not row.fence]
+        closings: list[Callable[[], None]] = [
+            partial(self._endings.cancel_unclaimed, some)
+            for some in batched(unclaimed, UNCLAIMED_AT_ONCE)
+        ]
+        # A worker sees itself that the reply it writes is cancelled.
+        had = [row for row in rows if row.fence and row.status != "running"]
+        closings += [partial(self._close_claimed, row, by) for row in had]
+        for close in closings:
             if time.monotonic() >= deadline:
                 log.info("cancelled replies are left to the workers")
                 return
-            if row.question_seq > head:
-                return
-            whole = self.find_open(channel_id, row.question_seq) if row.fence else row
-            if whole is not None:
-                self._close(whole, by)
+            close()
+
+    def _close_claimed(self, row: OpenGeneration, by: Sender) -> None:
+        whole = self.find_open(row.channel_id, row.question_seq)
+        if whole is not None:
+            self._close(whole, by)
 
     def _close(self, row: OpenGeneration, by: Sender | None) -> None:
         """Ends a cancelled reply that no worker has; a worker's it sees itself."""

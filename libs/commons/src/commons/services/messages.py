@@ -14,9 +14,10 @@ from commons.records.idempotency_marker import IdempotencyMarker
 from commons.schemas.caller import Caller
 from commons.schemas.event import Event, MessageCreatedData
 from commons.schemas.message import PostMessage
+from commons.services.append import no_writes
 from commons.services.base import BaseService
 from commons.services.channel_reader import ChannelReader, Shown, own
-from commons.services.event_log import Draft, EventLogService, no_writes
+from commons.services.event_log import Draft, EventLogService
 from commons.services.membership import MembershipService
 
 
