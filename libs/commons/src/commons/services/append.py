@@ -85,24 +85,15 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """An event with the number that is tried, and what is written with it."""
-
-    draft: Draft
-    item: Item
-    companions: Sequence[Write]
-
-
-@dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why nothing was written: a number is taken, or companion writes were rejected."""
+    """Why an event was not written: its number is taken, or companion writes were rejected."""
 
     winner: Item | None = None
-    rejected: Sequence[tuple[Draft, int, Item | None]] = ()
+    rejected: Sequence[tuple[int, Item | None]] = ()
 
 
 class Append:
-    """Events on their way into the log: their tries against everybody else's.
+    """One event on its way into the log: its tries against everybody else's.
 
     Args:
         repository: where the log is.
@@ -118,7 +109,7 @@ class Append:
         self,
         repository: IRepository,
         channel_id: str,
-        prepare: Callable[[], Sequence[Draft]],
+        prepare: Callable[[], Draft | None],
         *,
         observe: Callable[[bool], int],
         heads: HeadMemory,
@@ -139,112 +130,94 @@ class Append:
         self._stale_heads = 0
         self._rejections = 0
 
-    def run(self) -> list[Event]:
-        """Appends them, or raises as `EventLogService.append` says."""
+    def run(self) -> Event | None:
+        """Appends it, or raises as `EventLogService.append` says."""
         if self._heads.is_closed(self._channel_id):
             raise ChannelNotFoundError
         self._wait_for_others()
         head = self._heads.head(self._channel_id, self._timing.clock())
         if head is None:
             head = self._read_head(consistent=False)
-        drafts = self._prepare()
-        while drafts:
-            entries = [self._entry(seq, draft) for seq, draft in enumerate(drafts, start=head + 1)]
-            if _is_about_itself(entries):
-                # A draft is about the very event that a head left behind would number anew.
+        draft = self._prepare()
+        while draft is not None:
+            item = _item(self._channel_id, head + 1, draft)
+            companions = draft.writes(head + 1)
+            if any(write_key(write) == (self._channel_id, head + 1) for write in companions):
+                # The draft is about the very event that a head left behind would number anew.
                 head = self._read_head(consistent=True)
-                drafts = self._prepare()
+                draft = self._prepare()
                 continue
-            refusal = self._try(entries)
+            refusal = self._try(item, companions)
             if refusal is None:
-                return self._won(entries)
-            self._judge(refusal)
-            stands = all(
-                draft.holds_its_reasons or self._follows(refusal.winner, draft) for draft in drafts
-            )
+                return self._won(item)
+            self._judge(refusal, draft)
+            stands = draft.holds_its_reasons or self._follows(refusal.winner, draft)
             if refusal.winner is None:
                 self._pause_after_rejection()
             else:
-                head = self._next_head(refusal.winner, drafts)
+                head = self._next_head(refusal.winner, draft)
             if refusal.rejected or not stands:
-                drafts = self._prepare()
-        return []
+                draft = self._prepare()
+        return None
 
-    def _entry(self, seq: int, draft: Draft) -> _Entry:
-        return _Entry(draft, _item(self._channel_id, seq, draft), draft.writes(seq))
-
-    def _try(self, entries: Sequence[_Entry]) -> _Refusal | None:
+    def _try(self, item: Item, companions: Sequence[Write]) -> _Refusal | None:
         unclaimed = NotExists("channel_id")
-        writes: list[Write] = [
-            PutWrite(Table.CHAT_EVENTS, entry.item, unclaimed) for entry in entries
-        ]
-        companions = [
-            (entry.draft, position, write)
-            for entry in entries
-            for position, write in enumerate(entry.companions)
-        ]
-        writes += [write for _, _, write in companions]
-        last = entries[-1].item
-        if last["type"] == "channel.deleted":
+        writes = [PutWrite(Table.CHAT_EVENTS, item, unclaimed), *companions]
+        if item["type"] == "channel.deleted":
             seal = seal_item(
-                self._channel_id, cast("int", last["seq"]) + 1, created_at=str(last["created_at"])
+                self._channel_id, cast("int", item["seq"]) + 1, created_at=str(item["created_at"])
             )
             writes.append(PutWrite(Table.CHAT_EVENTS, seal, unclaimed))
         try:
             if len(writes) == 1:
-                self._repository.put(Table.CHAT_EVENTS, last, condition=unclaimed)
+                self._repository.put(Table.CHAT_EVENTS, item, condition=unclaimed)
             else:
                 self._repository.transact(writes)
         except ConditionFailedError as error:
             return _Refusal(winner=error.item)
         except TransactionCanceledError as error:
-            taken = [
-                reason.item for reason in error.reasons[: len(entries)] if reason.condition_failed
-            ]
-            # The seal's number is taken only where an event's is.
-            others = zip(companions, error.reasons[len(entries) :], strict=False)
+            event, *others = error.reasons
             return _Refusal(
-                winner=taken[-1] if taken else None,
+                winner=event.item if event.condition_failed else None,
                 rejected=[
-                    (draft, position, reason.item)
-                    for (draft, position, _), reason in others
+                    (position, reason.item)
+                    for position, reason in enumerate(others[: len(companions)])
                     if reason.condition_failed
                 ],
             )
         return None
 
-    def _won(self, entries: Sequence[_Entry]) -> list[Event]:
-        last = entries[-1].item
-        if closes(last):
+    def _won(self, item: Item) -> Event:
+        if closes(item):
             self._heads.note_closed(self._channel_id)
         else:
-            seq = cast("int", last["seq"])
+            seq = cast("int", item["seq"])
             self._heads.note_written(self._channel_id, seq, self._timing.clock())
         if self._losses:
             metrics.add_metric(name="AppendConflict", unit="Count", value=self._losses)
         if self._stale_heads:
             metrics.add_metric(name="StaleHead", unit="Count", value=self._stale_heads)
-        return [event_from_item(entry.item) for entry in entries]
+        return event_from_item(item)
 
-    def _judge(self, refusal: _Refusal) -> None:
+    def _judge(self, refusal: _Refusal, draft: Draft) -> None:
         """Ends the append where it cannot come to anything."""
         if refusal.winner is not None and closes(refusal.winner):
             self._heads.note_closed(self._channel_id)
             raise ChannelNotFoundError
-        for draft, position, current in refusal.rejected:
+        for position, current in refusal.rejected:
             if draft.on_rejected is not None:
                 draft.on_rejected(position, current)
         if self._timing.clock() > self._deadline:
             raise StorageBusyError("the channel's log is busy")
 
-    def _next_head(self, winner: Item, drafts: Sequence[Draft]) -> int:
+    def _next_head(self, winner: Item, draft: Draft) -> int:
         """The head to try next, after a number was lost to `winner`."""
         if self._is_older(winner):
             # Not a race: the head was one of long ago.
             self._stale_heads += 1
             self._heads.note_stale(self._channel_id)
             return self._read_head(consistent=True)
-        follows = all(self._follows(winner, draft) for draft in drafts)
+        follows = self._follows(winner, draft)
         self._losses += 1
         moment = self._timing.clock()
         widen_by = WIDENING * (moment - self._try_began)
@@ -286,11 +259,6 @@ class Append:
 
     def _read_head(self, *, consistent: bool) -> int:
         return max(self._observe(consistent), self._heads.highest(self._channel_id))
-
-
-def _is_about_itself(entries: Sequence[_Entry]) -> bool:
-    numbered = {(entry.item["channel_id"], entry.item["seq"]) for entry in entries}
-    return any(write_key(write) in numbered for entry in entries for write in entry.companions)
 
 
 def _item(channel_id: str, seq: int, draft: Draft) -> Item:

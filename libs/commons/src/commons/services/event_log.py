@@ -1,6 +1,6 @@
 """The log of a channel: append-only, numbered 1, 2, 3 … without a gap (docs/adr/0001)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast, overload
 
@@ -79,26 +79,6 @@ class EventLogService(BaseService):
         Raises:
             ChannelNotFoundError: the channel was deleted.
             StorageBusyError: the append did not win within its time budget; nothing was written.
-        """
-
-        def prepare_one() -> Sequence[Draft]:
-            draft = prepare()
-            return () if draft is None else (draft,)
-
-        events = self.append_all(channel_id, prepare_one, goes_first=goes_first)
-        return events[0] if events else None
-
-    def append_all(
-        self,
-        channel_id: str,
-        prepare: Callable[[], Sequence[Draft]],
-        *,
-        goes_first: bool = False,
-    ) -> list[Event]:
-        """Appends events one after the other in one write: all of them, or none.
-
-        As `append`, with as many drafts as there are events; what they write is 100 items at most
-        together, the events among them.
         """
         run = Append(
             self.repository,

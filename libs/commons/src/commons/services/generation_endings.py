@@ -1,7 +1,7 @@
 """How a generation ends: one event, in one transaction with its row and what it cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from commons import keys
@@ -46,9 +46,6 @@ from commons.services.tool_calls import ToolCallsService
 
 # Older functions import the error from here.
 __all__ = ["CANCELLED", "Ending", "GenerationEndingsService", "GenerationLostError"]
-
-UNCLAIMED_AT_ONCE: Final = 33
-"""An ending that nothing was written for and nothing is owed for is three items; a transaction takes 100."""
 
 _ROW_POSITION: Final = 0
 
@@ -139,33 +136,16 @@ class GenerationEndingsService(BaseService):
 
         return self._event_log.append(row.channel_id, prepare)
 
-    def cancel_unclaimed(self, rows: Sequence[OpenGeneration]) -> None:
-        """Ends cancelled replies of one channel that no worker ever had, by one write.
-
-        What somebody takes or ends meanwhile is left to him.
-
-        Args:
-            rows: `UNCLAIMED_AT_ONCE` at most, and one at least.
+    def cancel_unclaimed(self, row: OpenGeneration) -> Event:
+        """Ends a cancelled reply that no worker ever had, by one call; waits for no other writer.
 
         Raises:
+            GenerationLostError: a worker has it now, or it has ended.
             ChannelNotFoundError: the channel was deleted.
         """
-        unclaimed = {(row.question_seq, row.generation): row for row in rows}
-
-        def draft(row: OpenGeneration) -> Draft:
-            def judge(position: int, _item: Item | None) -> None:
-                if position == _ROW_POSITION:
-                    del unclaimed[row.question_seq, row.generation]
-
-            # There is no text that a deletion of the question would have to keep out.
-            ending = self._draft(row, CANCELLED, NO_COST, [])
-            return replace(ending, on_rejected=judge)
-
-        self._event_log.append_all(
-            rows[0].channel_id,
-            lambda: [draft(row) for row in unclaimed.values()],
-            goes_first=True,
-        )
+        # There is no text that a deletion of the question would have to keep out.
+        draft = self._draft(row, CANCELLED, NO_COST, [])
+        return self._event_log.append(row.channel_id, lambda: draft, goes_first=True)
 
     def forget(self, row: OpenGeneration, cost: Cost = NO_COST) -> None:
         """Ends a generation without an event: its channel is gone.

@@ -2,10 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import batched
 from typing import Final
 
 from commons import keys
@@ -39,7 +37,6 @@ from commons.schemas.event import MessageCreated, Sender
 from commons.services.base import BaseService
 from commons.services.event_log import EventLogService
 from commons.services.generation_endings import (
-    UNCLAIMED_AT_ONCE,
     Ending,
     GenerationEndingsService,
     GenerationLostError,
@@ -48,10 +45,9 @@ from commons.services.membership import MembershipService
 from commons.services.spend import owed
 
 CLOSING_SECONDS: Final = 8.0
-"""A cancel ends queued replies itself before it is answered, so that they are in the log by then: 33 at
-once, and one by one what a worker had before. A write takes some 40 ms on AWS, half a second where
-storage is slow. What it does not come to within this is left to the workers, who ask no model for it,
-but may be busy for minutes."""
+"""A cancel ends queued replies itself before it is answered, so that they are in the log by then. Each
+takes some 20 ms on AWS, half a second where storage is slow. What it does not come to within this is
+left to the workers, who ask no model for it, but may be busy for minutes."""
 
 _MENTION: Final = re.compile(r"(?<!\w)@agent(?!\w)", re.IGNORECASE)
 
@@ -163,8 +159,8 @@ class GenerationsService(BaseService):
         channel, by = opened.channel, opened.member.as_sender()
         if reply_to is None:
             head = self._event_log.head(channel_id)
-            self._cancel_through(channel_id, head, by)
-            self._close_unwritten(channel_id, head, by)
+            cancels = self._cancel_through(channel_id, head, by)
+            self._close_unwritten(channel_id, cancels, by)
             return
         try:
             question = self._event_log.get_message(channel_id, reply_to)
@@ -275,11 +271,11 @@ class GenerationsService(BaseService):
         item = self.repository.find(Table.CHANNELS, keys.cancel_key(channel_id), consistent=True)
         return ChannelCancels.model_validate(item or {})
 
-    def _cancel_through(self, channel_id: str, head: int, by: Sender) -> None:
+    def _cancel_through(self, channel_id: str, head: int, by: Sender) -> ChannelCancels:
         key = keys.cancel_key(channel_id)
         not_further = any_of(NotExists("through_seq"), Compare("through_seq", "<=", head))
         try:
-            self.repository.update(
+            item = self.repository.update(
                 Table.CHANNELS,
                 key,
                 Update(set={"through_seq": head, **_cancelled_by(by)}, add={"cancels": 1}),
@@ -287,29 +283,30 @@ class GenerationsService(BaseService):
             )
         except ConditionFailedError:
             # A cancel that observed a later head came in between; through its seq is right too.
-            self.repository.update(Table.CHANNELS, key, Update(add={"cancels": 1}))
+            item = self.repository.update(Table.CHANNELS, key, Update(add={"cancels": 1}))
+        return ChannelCancels.model_validate(item)
 
-    def _close_unwritten(self, channel_id: str, head: int, by: Sender) -> None:
+    def _close_unwritten(self, channel_id: str, cancels: ChannelCancels, by: Sender) -> None:
         deadline = time.monotonic() + CLOSING_SECONDS
-        rows = [row for row in self.list_open(channel_id) if row.question_seq <= head]
-        unclaimed = [row for row in rows if not row.fence]
-        closings: list[Callable[[], None]] = [
-            partial(self._endings.cancel_unclaimed, some)
-            for some in batched(unclaimed, UNCLAIMED_AT_ONCE)
-        ]
-        # A worker sees itself that the reply it writes is cancelled.
-        had = [row for row in rows if row.fence and row.status != "running"]
-        closings += [partial(self._close_claimed, row, by) for row in had]
-        for close in closings:
+        for row in self._unwritten(channel_id, cancels):
             if time.monotonic() >= deadline:
                 log.info("cancelled replies are left to the workers")
                 return
-            close()
+            self._close(row, by)
 
-    def _close_claimed(self, row: OpenGeneration, by: Sender) -> None:
-        whole = self.find_open(row.channel_id, row.question_seq)
-        if whole is not None:
-            self._close(whole, by)
+    def _unwritten(self, channel_id: str, cancels: ChannelCancels) -> Iterator[OpenGeneration]:
+        """The cancelled replies that no worker writes; those that none ever had come first."""
+        rows = [row for row in self.list_open(channel_id) if row.is_cancelled(cancels)]
+        unclaimed = [row for row in rows if not row.fence]
+        yield from unclaimed
+        if len(unclaimed) == len(rows):
+            return
+        # Listed again: a worker may have given one back meanwhile.
+        for row in self.list_open(channel_id):
+            if row.fence and row.status != "running" and row.is_cancelled(cancels):
+                whole = self.find(channel_id, row.question_seq, row.generation)
+                if whole is not None:
+                    yield whole
 
     def _close(self, row: OpenGeneration, by: Sender | None) -> None:
         """Ends a cancelled reply that no worker has; a worker's it sees itself."""
@@ -319,7 +316,10 @@ class GenerationsService(BaseService):
             text=row.text, finish_reason="cancelled", usage=row.usage, cost=owed(row)
         )
         try:
-            self._endings.end(row, cancelled, by=by)
+            if row.fence:
+                self._endings.end(row, cancelled, by=by)
+            else:
+                self._endings.cancel_unclaimed(row)
         except (GenerationLostError, ChannelNotFoundError):
             log.info("reply was taken or ended meanwhile", question_seq=row.question_seq)
 
