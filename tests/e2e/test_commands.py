@@ -267,6 +267,7 @@ def test_run_brings_back_a_dead_emulator_plays_the_demo_and_ends_on_ctrl_c_with_
 def test_a_socket_that_is_open_when_the_emulator_ends_does_not_keep_it_from_saving(
     local_stack: LocalStack, alice: RestClient, connect: Connect
 ) -> None:
+    local_stack.up()
     channel = alice.create_channel()
     try:
         with connect(alice, channels=[channel]):
