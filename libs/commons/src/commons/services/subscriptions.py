@@ -1,14 +1,13 @@
 """What connections are subscribed to: how it begins, is replayed, and ends."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import batched
 from typing import Final
 
 from commons import keys
 from commons.bounded_memory import BoundedMemory
-from commons.clock import epoch_milliseconds
 from commons.dal import (
-    IRepository,
     Item,
     Table,
     Update,
@@ -49,20 +48,7 @@ class ConnectionEndedError(UnauthenticatedError):
 
 
 class SubscriptionsService(RoomsService):
-    """Begins, replays and ends subscriptions.
-
-    Args:
-        clock: epoch milliseconds.
-    """
-
-    def __init__(
-        self,
-        repository: IRepository | None = None,
-        *,
-        clock: Callable[[], int] = epoch_milliseconds,
-    ) -> None:
-        super().__init__(repository, clock=clock)
-        self._shards: BoundedMemory[str, tuple[int, int]] = BoundedMemory(_SHARDS_MEMORY)
+    """Begins, replays and ends subscriptions."""
 
     def subscribe(
         self,
@@ -265,6 +251,11 @@ class SubscriptionsService(RoomsService):
         except ConditionFailedError:
             return False
         return True
+
+    @cached_property
+    def _shards(self) -> BoundedMemory[str, tuple[int, int]]:
+        """Over how many shards a room was spread, and when that was read: epoch milliseconds."""
+        return BoundedMemory(_SHARDS_MEMORY)
 
 
 def _state_after(there: Subscription) -> tuple[SubscriptionState, int | None]:
