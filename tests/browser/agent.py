@@ -19,6 +19,7 @@ from commons.realtime.broadcaster import IBroadcaster
 from commons.schemas.event import Event, Usage
 from commons.schemas.generation import GenerationRequest
 from commons.services.connections import ConnectionsService
+from commons.services.crowding import CrowdingService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from workers_agent.composition import build_batch_service
@@ -26,7 +27,7 @@ from workers_agent.model import Chunk, EndChunk, Prompt, TextChunk, ToolCallChun
 from workers_agent.pace import Pace
 from workers_agent.schemas import Delivery
 from workers_agent.settings import AgentWorkerSettings
-from workers_agent_dispatcher.schemas import Parked, StreamRecord
+from workers_agent_dispatcher.schemas import Parked, Question, StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
 
 
@@ -87,18 +88,24 @@ class _Queue:
         self.waiting: queue.SimpleQueue[GenerationRequest | None] = queue.SimpleQueue()
         self.parked: list[Parked] = []
 
-    def ask(self, requests: Sequence[GenerationRequest]) -> list[int]:
-        for request in requests:
-            self.waiting.put(request)
+    def ask(self, questions: Sequence[Question]) -> list[int]:
+        for question in questions:
+            self.waiting.put(question.request)
         return []
 
     def park(self, parked: Parked) -> None:
         self.parked.append(parked)
 
-    def hide(self, receipt_handles: Sequence[str], seconds: int) -> None:
+    def hide(self, deliveries: Sequence[Delivery], seconds: int) -> None:
         pass
 
-    def put_back(self, request: GenerationRequest, *, delay_seconds: int) -> bool:
+    def put_back(
+        self,
+        delivery: Delivery,  # noqa: ARG002 - there is one queue
+        request: GenerationRequest,
+        *,
+        delay_seconds: int,
+    ) -> bool:
         timer = threading.Timer(delay_seconds, self.waiting.put, [request])
         timer.daemon = True
         timer.start()
@@ -128,6 +135,7 @@ class Agent:
         self._broadcaster = broadcaster
         self._settings = AgentWorkerSettings(
             agent_queue_url="unused",
+            agent_crowded_queue_url="unused",
             websocket_callback_url="unused",
             allowed_models=model_id,
             tools_function="unused",
@@ -140,6 +148,7 @@ class Agent:
             repository,
             membership=MembershipService(repository),
             generations=self._generations,
+            crowding=CrowdingService(repository),
         )
 
     def see(self, event: Event) -> None:

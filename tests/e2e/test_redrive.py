@@ -149,5 +149,8 @@ def place_in_stream(local_stack: LocalStack, channel: str) -> Json:
 
 
 def test_an_unknown_queue_is_an_error_that_names_those_there_are(queues: Redriver) -> None:
-    with pytest.raises(DevstackError, match="agent-dead-letters, departures-dead-letters"):
+    with pytest.raises(
+        DevstackError,
+        match="agent-dead-letters, agent-crowded-dead-letters, departures-dead-letters",
+    ):
         queues.redrive("nonsense")

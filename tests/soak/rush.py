@@ -38,6 +38,10 @@ HOLD_SECONDS = 0.5
 PATIENCE_SECONDS = 600.0
 """Who posts among two hundred replies that end is told 429 for minutes where two cores do it all."""
 
+BESIDE_SECONDS = 20.0
+"""Until the other channel's reply begins: two cores dispatch the five hundred questions before its own
+in some eight. It does not wait for any of their replies, which take minutes."""
+
 LOOK_SECONDS = 0.2
 
 
@@ -171,7 +175,9 @@ class Rush:
 
     def _judge_beside(self, post: Post, dispatched: float, log: list[Json]) -> None:
         deltas = self._notes.deltas(post.channel, post.seq, 1)
-        began = min(deltas) - dispatched if deltas else float("nan")
+        began = min(deltas) - dispatched if deltas else float("inf")
+        if began > BESIDE_SECONDS:
+            self._notes.violated(f"the other channel's reply began after {began:.1f} s")
         self._figures.add("the other channel's reply began after seconds", f"{began:.1f}")
         ends = [moment(event) for event in log if event["data"].get("replyTo") == post.seq]
         if len(ends) != 1:

@@ -46,7 +46,9 @@ from workers_tools.settings import ToolsSettings
 GATEWAY_SECONDS = 29
 """API Gateway gives up on a REST call and on a WebSocket route after this."""
 
-AGENT = AgentWorkerSettings(agent_queue_url="-", websocket_callback_url="-", allowed_models="-")
+AGENT = AgentWorkerSettings(
+    agent_queue_url="-", agent_crowded_queue_url="-", websocket_callback_url="-", allowed_models="-"
+)
 
 CONTRACT: Mapping[str, tuple[object, object]] = {
     "open connections of a user": (connection_records.MAX_CONNECTIONS, 200),

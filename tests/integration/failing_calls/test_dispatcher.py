@@ -13,10 +13,11 @@ from commons.dal.serialisation import serialize_item
 from commons.dynamodb.exceptions import StorageUnreachableError
 from commons.schemas.generation import GenerationRequest
 from commons.schemas.lambda_events import StreamRecord
+from commons.services.crowding import CrowdingService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from workers_agent_dispatcher import handler
-from workers_agent_dispatcher.schemas import Parked
+from workers_agent_dispatcher.schemas import Parked, Question
 from workers_agent_dispatcher.services.dispatch import DispatchService
 
 MOST_CALLS = 40
@@ -38,11 +39,11 @@ class Queue:
         self.messages += 1
         return self.messages != self._refusing
 
-    def ask(self, requests: Sequence[GenerationRequest]) -> list[int]:
+    def ask(self, questions: Sequence[Question]) -> list[int]:
         refused = []
-        for position, request in enumerate(requests):
+        for position, question in enumerate(questions):
             if self._is_taken():
-                self.asked.append(request)
+                self.asked.append(question.request)
             else:
                 refused.append(position)
         return refused
@@ -62,6 +63,7 @@ class Stream:
             room.failing,
             membership=MembershipService(room.failing),
             generations=GenerationsService(room.failing),
+            crowding=CrowdingService(room.failing),
         )
         patch.setattr(handler, "dispatch_service", lambda: service)
         self._context = LambdaContext()

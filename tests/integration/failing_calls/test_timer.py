@@ -34,7 +34,12 @@ class Queue:
     refusing: int = 0
     asked: list[GenerationRequest] = field(default_factory=list)
 
-    def ask(self, request: GenerationRequest) -> None:
+    def ask(
+        self,
+        request: GenerationRequest,
+        *,
+        is_crowded: bool,  # noqa: ARG002 - it is one queue
+    ) -> None:
         if self.refusing:
             self.refusing -= 1
             raise StorageUnreachableError("the queue")
@@ -48,7 +53,11 @@ class World:
         self.room = Room()
         self.queue = Queue()
         self._timers = build_timers(
-            TimerSettings(websocket_callback_url="unused", agent_queue_url="unused"),
+            TimerSettings(
+                websocket_callback_url="unused",
+                agent_queue_url="unused",
+                agent_crowded_queue_url="unused",
+            ),
             repository=self.room.failing,
             broadcaster=self.room.broadcaster,
             queue=self.queue,

@@ -18,6 +18,7 @@ from commons.records.channel import AgentRecord
 from commons.records.event import event_from_item
 from commons.schemas.caller import Caller
 from commons.services.connections import ConnectionsService
+from commons.services.crowding import CrowdingService
 from commons.services.event_log import EventLogService
 from commons.services.generations import GenerationsService
 from commons.services.history import HistoryService
@@ -197,6 +198,7 @@ def test_the_dispatcher_asks_what_it_knows_and_parks_nothing(
         repository,
         membership=MembershipService(repository),
         generations=GenerationsService(repository),
+        crowding=CrowdingService(repository),
     )
 
     dispatcher.dispatch(records)

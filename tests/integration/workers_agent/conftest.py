@@ -183,6 +183,7 @@ def environment(
 ) -> None:
     variables = {
         "AGENT_QUEUE_URL": queues.agent_url,
+        "AGENT_CROWDED_QUEUE_URL": queues.crowded_url,
         "WEBSOCKET_CALLBACK_URL": management_api.url,
         "ALLOWED_MODELS": "eu.demo.scripted-v1:0, another",
         "MODEL_PROVIDER": provider,

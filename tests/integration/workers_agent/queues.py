@@ -17,9 +17,12 @@ type Body = dict[str, object]
 
 
 class Queues:
-    def __init__(self, sqs: "SQSClient", agent_url: str, parking_url: str) -> None:
+    def __init__(
+        self, sqs: "SQSClient", agent_url: str, crowded_url: str, parking_url: str
+    ) -> None:
         self.sqs = sqs
         self.agent_url = agent_url
+        self.crowded_url = crowded_url
         self.parking_url = parking_url
 
     def asked(self) -> list[Body]:
@@ -35,10 +38,13 @@ class Queues:
     def parked(self) -> list[Body]:
         return self._bodies(self.parking_url)
 
-    def groups(self) -> list[str | None]:
-        """The message groups of the questions that wait."""
+    def crowded(self) -> list[Body]:
+        return self._bodies(self.crowded_url)
+
+    def groups(self, url: str | None = None) -> list[str | None]:
+        """The message groups of the questions that wait, in the agent's queue or in another."""
         answer = self.sqs.receive_message(
-            QueueUrl=self.agent_url,
+            QueueUrl=url or self.agent_url,
             MaxNumberOfMessages=10,
             MessageSystemAttributeNames=["MessageGroupId"],
         )
@@ -70,7 +76,8 @@ def deploy_queues() -> Queues:
         "Conditions": {"HasKey": template["Conditions"]["HasKey"]},
         "Resources": queues,
         "Outputs": {
-            name: {"Value": {"Ref": name}} for name in ("AgentQueue", "DispatcherParkingQueue")
+            name: {"Value": {"Ref": name}}
+            for name in ("AgentQueue", "AgentCrowdedQueue", "DispatcherParkingQueue")
         },
     }
     cloudformation = boto3.client("cloudformation")
@@ -81,4 +88,9 @@ def deploy_queues() -> Queues:
     )
     (stack,) = cloudformation.describe_stacks(StackName="chat-test-workers")["Stacks"]
     urls = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
-    return Queues(boto3.client("sqs"), urls["AgentQueue"], urls["DispatcherParkingQueue"])
+    return Queues(
+        boto3.client("sqs"),
+        urls["AgentQueue"],
+        urls["AgentCrowdedQueue"],
+        urls["DispatcherParkingQueue"],
+    )

@@ -58,6 +58,7 @@ def test_a_poison_body_is_handed_over_again_until_it_is_laid_aside(room: Room) -
         "messageId": "poison",
         "receiptHandle": "receipt",
         "body": "not json",
+        "eventSourceARN": "arn:aws:sqs:eu-west-1:1:chat-test-agent",
     }
     seq = room.say("Hello")
 

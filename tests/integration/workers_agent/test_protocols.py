@@ -24,6 +24,7 @@ def model(request: pytest.FixtureRequest, model_url: str) -> IModel:
         patch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", model_url)
         settings = AgentWorkerSettings(
             agent_queue_url="unused",
+            agent_crowded_queue_url="unused",
             websocket_callback_url="unused",
             allowed_models="default-model,another",
             model_provider=request.param,

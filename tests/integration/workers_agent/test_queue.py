@@ -1,15 +1,44 @@
-"""The worker's side of its queue, on moto's SQS."""
+"""The worker's side of its queues, on moto's SQS."""
 
-from commons.queues import SqsQueue
+from commons.queues import QueueMessage, SqsQueue
 from commons.schemas.generation import GenerationRequest
-from workers_agent.queue import SqsAgentQueue
+from workers_agent.queue import SqsAgentQueues
+from workers_agent.schemas import Delivery
 
 from .queues import Queues
 
+CHANNEL = "abcdefghijklmnopqrstuv"
+REQUEST = GenerationRequest(channel_id=CHANNEL, question_seq=4, generation=1)
+CROWDED, AGENT = "chat-test-agent-crowded", "chat-test-agent"
+
+
+def worker_queues(queues: Queues) -> SqsAgentQueues:
+    return SqsAgentQueues([SqsQueue(queues.agent_url), SqsQueue(queues.crowded_url)])
+
+
+def delivery(queue_name: str, receipt_handle: str = "receipt") -> Delivery:
+    return Delivery("message", receipt_handle, REQUEST, queue_name)
+
 
 def test_a_question_put_back_stays_in_its_channels_group(queues: Queues) -> None:
-    request = GenerationRequest(channel_id="abcdefghijklmnopqrstuv", question_seq=4, generation=1)
+    assert worker_queues(queues).put_back(delivery(AGENT), REQUEST, delay_seconds=0)
 
-    assert SqsAgentQueue(SqsQueue(queues.agent_url)).put_back(request, delay_seconds=0)
+    assert queues.groups() == [CHANNEL]
 
-    assert queues.groups() == ["abcdefghijklmnopqrstuv"]
+
+def test_a_question_of_a_crowded_channel_is_put_back_where_it_came_from(queues: Queues) -> None:
+    assert worker_queues(queues).put_back(delivery(CROWDED), REQUEST, delay_seconds=0)
+
+    assert queues.asked() == []
+    assert queues.groups(queues.crowded_url) == [CHANNEL]
+
+
+def test_messages_are_hidden_in_the_queue_they_came_from(queues: Queues) -> None:
+    SqsQueue(queues.crowded_url).send(QueueMessage(REQUEST.to_json(), group=CHANNEL))
+    (received,) = queues.sqs.receive_message(QueueUrl=queues.crowded_url, VisibilityTimeout=0)[
+        "Messages"
+    ]
+
+    worker_queues(queues).hide([delivery(CROWDED, received["ReceiptHandle"])], 60)
+
+    assert queues.crowded() == []

@@ -37,6 +37,7 @@ def model(
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", model_url)
     settings = AgentWorkerSettings(
         agent_queue_url="unused",
+        agent_crowded_queue_url="unused",
         websocket_callback_url="unused",
         allowed_models="m",
         model_provider=request.param,

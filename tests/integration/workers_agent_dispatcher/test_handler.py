@@ -9,6 +9,7 @@ from tests.integration.workers_agent.queues import Queues, deploy_queues
 
 from commons import keys
 from commons.dal import DynamoDBRepository, Table
+from commons.services.crowding import REPLIES_BESIDE_OTHERS
 from workers_agent_dispatcher import composition, handler
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ CHANNEL = "abcdefghijklmnopqrstuv"
 def queues(table_names: dict[Table, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
     queues = deploy_queues()
     monkeypatch.setenv("AGENT_QUEUE_URL", queues.agent_url)
+    monkeypatch.setenv("AGENT_CROWDED_QUEUE_URL", queues.crowded_url)
     monkeypatch.setenv("PARKING_QUEUE_URL", queues.parking_url)
     composition.dispatch_service.cache_clear()
     yield queues
@@ -106,6 +108,19 @@ def test_a_channels_questions_are_one_group_so_that_no_channel_waits_for_another
     handler.lambda_handler({"Records": [_record(seq=1), _record(seq=2)]}, lambda_context)
 
     assert queues.groups() == [CHANNEL, CHANNEL]
+
+
+def test_what_a_channel_asks_beyond_its_share_waits_in_a_queue_of_its_own(
+    queues: Queues, channel: None, lambda_context: LambdaContext
+) -> None:
+    asked = REPLIES_BESIDE_OTHERS + 2
+
+    handler.lambda_handler(
+        {"Records": [_record(seq=seq) for seq in range(1, asked + 1)]}, lambda_context
+    )
+
+    assert [each["questionSeq"] for each in queues.crowded()] == [asked - 1, asked]
+    assert len(queues.asked()) == REPLIES_BESIDE_OTHERS
 
 
 def test_a_changed_item_is_no_question(

@@ -17,7 +17,7 @@ from workers_timer.settings import TimerSettings
 
 
 class Queue:
-    def ask(self, request: GenerationRequest) -> None:
+    def ask(self, request: GenerationRequest, *, is_crowded: bool) -> None:
         pass
 
 
@@ -49,7 +49,11 @@ def outwait(room: Room, call: ToolCallRecord) -> None:
 
 def run(room: Room) -> None:
     build_timers(
-        TimerSettings(websocket_callback_url="unused", agent_queue_url="unused"),
+        TimerSettings(
+            websocket_callback_url="unused",
+            agent_queue_url="unused",
+            agent_crowded_queue_url="unused",
+        ),
         repository=room.repository,
         broadcaster=InMemoryBroadcaster(),
         queue=Queue(),

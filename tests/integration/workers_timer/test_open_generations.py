@@ -26,6 +26,7 @@ from commons.schemas.event import (
     Sender,
 )
 from commons.schemas.generation import GenerationRequest
+from commons.services.crowding import REPLIES_BESIDE_OTHERS
 from commons.services.event_log import Draft, EventLogService
 from commons.services.generation_endings import Ending, GenerationEndingsService
 from commons.services.generations import GenerationsService
@@ -39,9 +40,10 @@ CHANNEL = "abcdefghijklmnopqrstuv"
 class Queue:
     def __init__(self) -> None:
         self.asked: list[GenerationRequest] = []
+        self.crowded: list[GenerationRequest] = []
 
-    def ask(self, request: GenerationRequest) -> None:
-        self.asked.append(request)
+    def ask(self, request: GenerationRequest, *, is_crowded: bool) -> None:
+        (self.crowded if is_crowded else self.asked).append(request)
 
 
 class World:
@@ -85,7 +87,11 @@ class World:
         self._timers().run()
 
     def _timers(self) -> TimersService:
-        settings = TimerSettings(websocket_callback_url="unused", agent_queue_url="unused")
+        settings = TimerSettings(
+            websocket_callback_url="unused",
+            agent_queue_url="unused",
+            agent_crowded_queue_url="unused",
+        )
         return build_timers(
             settings,
             repository=self.repository,
@@ -113,6 +119,16 @@ def test_a_reply_whose_message_was_lost_is_woken_again_and_again(world: World) -
     assert [request.question_seq for request in world.queue.asked] == [1, 1]
     assert world.queue.asked[0].correlation_id == "correlation-1"
     assert len(world.timers()) == 1
+
+
+def test_the_replies_of_a_crowded_channel_are_woken_apart_from_everybodys(world: World) -> None:
+    for seq in range(2, REPLIES_BESIDE_OTHERS + 1):
+        world.generations.ask(CHANNEL, seq, "alice", correlation_id=None)
+
+    world.run()
+
+    assert world.queue.asked == []
+    assert len(world.queue.crowded) == REPLIES_BESIDE_OTHERS
 
 
 def test_the_longer_nobody_comes_the_rarer_a_reply_is_woken(world: World) -> None:

@@ -141,7 +141,11 @@ def test_a_deleted_channel_is_cleared_and_its_listeners_are_told(storage: IRepos
     writes: list[Write] = [TimerRecord.of_deleted_channel(CHANNEL, epoch_seconds() - 60).write()]
     storage.transact(writes)
     broadcaster = InMemoryBroadcaster()
-    settings = TimerSettings(websocket_callback_url="http://127.0.0.1:9", agent_queue_url="unused")
+    settings = TimerSettings(
+        websocket_callback_url="http://127.0.0.1:9",
+        agent_queue_url="unused",
+        agent_crowded_queue_url="unused",
+    )
 
     build_timers(settings, repository=storage, broadcaster=broadcaster).run()
 

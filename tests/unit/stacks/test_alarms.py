@@ -22,6 +22,7 @@ CHOSEN = {
     "workers_agent_dispatcher-late": "IteratorAge Maximum > 10000 in 3 of 5 x 60 s",
     "workers_presence-late": "IteratorAge Maximum > 30000 in 3 of 5 x 60 s",
     "agent-queue-waits": "ApproximateAgeOfOldestMessage Maximum > 420 in 1 of 1 x 60 s",
+    "agent-crowded-queue-waits": "ApproximateAgeOfOldestMessage Maximum > 1800 in 1 of 1 x 60 s",
     "agent-failed": "AgentFailed Sum > 10 in 1 of 1 x 300 s",
     "tool-unknown": "ToolUnknown Sum > 0 in 1 of 1 x 60 s",
     "agent-slow": "TimeToFirstDelta p90 > 10000 in 3 of 5 x 60 s",

@@ -197,10 +197,16 @@ class RecordingQueue:
     hidden: list[tuple[list[str], int]] = field(default_factory=list)
     returned: list[tuple[GenerationRequest, int]] = field(default_factory=list)
 
-    def hide(self, receipt_handles: Sequence[str], seconds: int) -> None:
-        self.hidden.append((list(receipt_handles), seconds))
+    def hide(self, deliveries: Sequence[Delivery], seconds: int) -> None:
+        self.hidden.append(([each.receipt_handle for each in deliveries], seconds))
 
-    def put_back(self, request: GenerationRequest, *, delay_seconds: int) -> bool:
+    def put_back(
+        self,
+        delivery: Delivery,  # noqa: ARG002 - there is one queue
+        request: GenerationRequest,
+        *,
+        delay_seconds: int,
+    ) -> bool:
         self.returned.append((request, delay_seconds))
         return True
 
@@ -299,6 +305,7 @@ class Room:
     ) -> BatchService:
         settings = AgentWorkerSettings(
             agent_queue_url="unused",
+            agent_crowded_queue_url="unused",
             websocket_callback_url="unused",
             allowed_models="default-model,m,another",
             context_tokens=tokens,

@@ -48,6 +48,7 @@ def test_one_end_whichever_call_of_storage_fails(
         worker = build_batch_service(
             AgentWorkerSettings(
                 agent_queue_url="unused",
+                agent_crowded_queue_url="unused",
                 websocket_callback_url="unused",
                 allowed_models="default-model",
                 channel_tokens_per_day=10_000,

@@ -121,6 +121,7 @@ class Run:
         worker = build_batch_service(
             AgentWorkerSettings(
                 agent_queue_url="unused",
+                agent_crowded_queue_url="unused",
                 websocket_callback_url="unused",
                 allowed_models="default-model",
                 channel_tokens_per_day=1_000_000,

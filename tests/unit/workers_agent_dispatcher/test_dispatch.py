@@ -1,42 +1,60 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from tests.doubles.canary import canary
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import Item, Table
+from commons.dal import DeleteWrite, Item, Table, Update
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.records.channel import ChannelRecord
 from commons.records.generation import EndedGeneration
 from commons.schemas.generation import GenerationRequest
+from commons.services.crowding import REPLIES_BESIDE_OTHERS, CrowdingService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
-from workers_agent_dispatcher.schemas import Parked, StreamRecord
+from workers_agent_dispatcher.schemas import Parked, Question, StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
 
 CHANNEL = "channel-1"
+FORGOTTEN_SEQ = 2
 
 
 class RecordingQueue:
     """Takes everything, but what it is told to refuse."""
 
     def __init__(self, *, refuses: bool = False, parks: bool = True) -> None:
-        self.asked: list[GenerationRequest] = []
+        self.questions: list[Question] = []
         self.parked: list[Parked] = []
         self._refuses = refuses
         self._parks = parks
 
-    def ask(self, requests: Sequence[GenerationRequest]) -> list[int]:
+    @property
+    def asked(self) -> list[GenerationRequest]:
+        return [question.request for question in self.questions]
+
+    def ask(self, questions: Sequence[Question]) -> list[int]:
         if self._refuses:
-            return list(range(len(requests)))
-        self.asked.extend(requests)
+            return list(range(len(questions)))
+        self.questions.extend(questions)
         return []
 
     def park(self, parked: Parked) -> None:
         if not self._parks:
             raise StorageBusyError("full")
         self.parked.append(parked)
+
+
+class ForgetfulGenerations(GenerationsService):
+    """Storage does not take the row of one question."""
+
+    def ask(
+        self, channel_id: str, question_seq: int, user_id: str, *, correlation_id: str | None
+    ) -> bool:
+        if question_seq == FORGOTTEN_SEQ:
+            raise StorageBusyError("busy")
+        return super().ask(channel_id, question_seq, user_id, correlation_id=correlation_id)
 
 
 class BusyMembership(MembershipService):
@@ -93,6 +111,7 @@ def dispatcher(
         repository,
         membership=membership or MembershipService(repository),
         generations=GenerationsService(repository),
+        crowding=CrowdingService(repository),
     )
 
 
@@ -363,3 +382,88 @@ def test_what_cannot_be_parked_comes_again(repository: InMemoryRepository) -> No
     records = [_message(seq=3), _message(seq=4, data={"nonsense": "secret"})]
 
     assert dispatcher(queue, repository).dispatch(records) == "sn-4"
+
+
+def _crowded(queue: RecordingQueue) -> list[bool]:
+    return [question.is_crowded for question in queue.questions]
+
+
+def test_what_a_channel_asks_beyond_its_share_waits_apart(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+
+    service.dispatch([_message(seq=seq) for seq in range(1, REPLIES_BESIDE_OTHERS + 3)])
+
+    assert _crowded(queue) == [False] * REPLIES_BESIDE_OTHERS + [True] * 2
+
+
+def test_replies_that_are_open_already_count(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+
+    for seq in range(1, REPLIES_BESIDE_OTHERS + 2):
+        service.dispatch([_message(seq=seq)])
+
+    assert _crowded(queue) == [False] * REPLIES_BESIDE_OTHERS + [True]
+
+
+def test_a_channel_that_has_its_replies_is_crowded_no_more(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    service.dispatch([_message(seq=seq) for seq in range(1, REPLIES_BESIDE_OTHERS + 3)])
+    ended = [row.key for row in GenerationsService(repository).list_open(CHANNEL)]
+    repository.transact([DeleteWrite(Table.CHANNELS, key) for key in ended])
+
+    service.dispatch([_message(seq=REPLIES_BESIDE_OTHERS + 3)])
+
+    assert not _crowded(queue)[-1]
+
+
+def test_replies_that_wait_for_people_crowd_nobody(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    service.dispatch([_message(seq=seq) for seq in range(1, REPLIES_BESIDE_OTHERS + 1)])
+    for row in GenerationsService(repository).list_open(CHANNEL):
+        repository.update(Table.CHANNELS, row.key, Update(set={"status": "waiting"}))
+
+    service.dispatch([_message(seq=REPLIES_BESIDE_OTHERS + 1)])
+
+    assert not _crowded(queue)[-1]
+
+
+def test_another_channels_question_does_not_wait_with_a_crowd(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    quiet = repository.get(Table.CHANNELS, keys.channel_key(CHANNEL))
+    repository.put(Table.CHANNELS, {**quiet, **keys.channel_key("quiet"), "channel_id": "quiet"})
+    crowd = [_message(seq=seq) for seq in range(1, 3 * REPLIES_BESIDE_OTHERS)]
+    elsewhere = _message(seq=1, channel_id="quiet")
+
+    service.dispatch([*crowd, replace(elsewhere, sequence_number="sn-q", channel_id="quiet")])
+
+    assert queue.asked[-1].channel_id == "quiet"
+    assert not _crowded(queue)[-1]
+
+
+def test_a_question_whose_row_storage_does_not_take_comes_again_and_the_others_go_on(
+    queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    membership = MembershipService(repository)
+    service = DispatchService(
+        queue,
+        repository,
+        membership=membership,
+        generations=ForgetfulGenerations(repository, membership=membership),
+        crowding=CrowdingService(repository),
+    )
+
+    undone = service.dispatch([_message(seq=seq) for seq in (1, FORGOTTEN_SEQ, 3)])
+
+    assert undone == f"sn-{FORGOTTEN_SEQ}"
+    assert [request.question_seq for request in queue.asked] == [1, 3]

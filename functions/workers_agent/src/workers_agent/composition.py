@@ -17,7 +17,7 @@ from commons.services.tool_catalogue import ToolCatalogueService
 from workers_agent.model import IModel
 from workers_agent.pace import Pace
 from workers_agent.providers import build_model
-from workers_agent.queue import IAgentQueue, SqsAgentQueue
+from workers_agent.queue import IAgentQueue, SqsAgentQueues
 from workers_agent.services.answering import AnsweringService
 from workers_agent.services.batch import BatchService
 from workers_agent.services.claims import ClaimsService
@@ -42,7 +42,9 @@ def batch_service() -> BatchService:
         model=build_model(settings),
         broadcaster=Broadcaster(settings.websocket_callback_url),
         audience=ConnectionsService(repository),
-        queue=SqsAgentQueue(SqsQueue(settings.agent_queue_url)),
+        queue=SqsAgentQueues(
+            SqsQueue(url) for url in (settings.agent_queue_url, settings.agent_crowded_queue_url)
+        ),
         tools=build_tool_function(settings),
     )
 

@@ -1,4 +1,4 @@
-"""Questions off the agent's queue, to replies in the log."""
+"""Questions off the agent's queues, to replies in the log."""
 
 from typing import TYPE_CHECKING, TypedDict
 
@@ -17,6 +17,7 @@ class QueueRecord(TypedDict):
     messageId: str
     receiptHandle: str
     body: str
+    eventSourceARN: str
 
 
 class QueueEvent(TypedDict):
@@ -44,4 +45,5 @@ def read_delivery(record: QueueRecord) -> Delivery:
         request = GenerationRequest.model_validate_json(record["body"])
     except ValidationError:
         request = None
-    return Delivery(record["messageId"], record["receiptHandle"], request)
+    queue_name = record["eventSourceARN"].rpartition(":")[2]
+    return Delivery(record["messageId"], record["receiptHandle"], request, queue_name)

@@ -1,41 +1,56 @@
-"""The agent's queue as its worker uses it."""
+"""The agent's queues as its worker uses them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 from commons.errors import UnavailableError
 from commons.observability import log
 from commons.queues import QueueMessage, SqsQueue
 from commons.schemas.generation import GenerationRequest
+from workers_agent.schemas import Delivery
 
 
 class IAgentQueue(Protocol):
-    """The queue of questions."""
+    """Where questions come from."""
 
-    def hide(self, receipt_handles: Sequence[str], seconds: int) -> None:
+    def hide(self, deliveries: Sequence[Delivery], seconds: int) -> None:
         """Keeps messages from other workers for so long from now; best effort."""
         ...
 
-    def put_back(self, request: GenerationRequest, *, delay_seconds: int) -> bool:
-        """Queues the request anew, to be seen after the delay; False where that failed."""
+    def put_back(
+        self, delivery: Delivery, request: GenerationRequest, *, delay_seconds: int
+    ) -> bool:
+        """Queues the request where the message came from; False where that failed.
+
+        It is seen after the delay.
+        """
         ...
 
 
-class SqsAgentQueue:
-    """IAgentQueue over SQS."""
+class SqsAgentQueues:
+    """IAgentQueue over SQS.
 
-    def __init__(self, queue: SqsQueue) -> None:
-        self._queue = queue
+    Args:
+        queues: any of which a message may come from.
+    """
 
-    def hide(self, receipt_handles: Sequence[str], seconds: int) -> None:
-        self._queue.hide(receipt_handles, seconds)
+    def __init__(self, queues: Iterable[SqsQueue]) -> None:
+        self._queues = {queue.name: queue for queue in queues}
 
-    def put_back(self, request: GenerationRequest, *, delay_seconds: int) -> bool:
+    def hide(self, deliveries: Sequence[Delivery], seconds: int) -> None:
+        for name, some in groupby(deliveries, attrgetter("queue_name")):
+            self._queues[name].hide([each.receipt_handle for each in some], seconds)
+
+    def put_back(
+        self, delivery: Delivery, request: GenerationRequest, *, delay_seconds: int
+    ) -> bool:
         message = QueueMessage(
             request.to_json(), group=request.channel_id, delay_seconds=delay_seconds
         )
         try:
-            self._queue.send(message)
+            self._queues[delivery.queue_name].send(message)
         except UnavailableError as error:
             log.warning("request not put back", error=type(error).__name__)
             return False

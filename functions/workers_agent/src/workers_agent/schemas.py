@@ -11,15 +11,17 @@ from commons.schemas.generation import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message of the queue, in the hands of this worker.
+    """A message of a queue, in the hands of this worker.
 
     Attributes:
+        queue_name: of the queue it came from.
         request: None where the body is none that a dispatcher writes.
     """
 
     message_id: str
     receipt_handle: str
     request: GenerationRequest | None
+    queue_name: str = ""
 
 
 class ToolRequest(BaseSchema):

@@ -27,6 +27,7 @@ class AgentWorkerSettings(TableSettings, CallbackSettings):
     """
 
     agent_queue_url: str
+    agent_crowded_queue_url: str
     allowed_models: str
     model_provider: Literal["bedrock", "openai"] = "bedrock"
     model_url: str = ""

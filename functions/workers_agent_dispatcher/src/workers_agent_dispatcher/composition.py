@@ -4,6 +4,7 @@ from functools import cache
 
 from commons.queues import SqsQueue
 from commons.services.base import default_repository
+from commons.services.crowding import CrowdingService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import SqsQueues
@@ -17,8 +18,13 @@ def dispatch_service() -> DispatchService:
     settings = DispatcherSettings()
     repository = default_repository()
     return DispatchService(
-        SqsQueues(SqsQueue(settings.agent_queue_url), SqsQueue(settings.parking_queue_url)),
+        SqsQueues(
+            SqsQueue(settings.agent_queue_url),
+            SqsQueue(settings.agent_crowded_queue_url),
+            SqsQueue(settings.parking_queue_url),
+        ),
         repository,
         membership=MembershipService(repository),
         generations=GenerationsService(repository),
+        crowding=CrowdingService(repository),
     )

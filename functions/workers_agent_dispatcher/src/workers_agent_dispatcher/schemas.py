@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from commons.schemas.base import BaseSchema
+from commons.schemas.generation import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,19 @@ class StreamRecord:
     channel_id: str | None
     seq: int | None
     image: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be queued.
+
+    Attributes:
+        request: which reply is to be written.
+        is_crowded: it waits apart from everybody's, because its channel asks so much.
+    """
+
+    request: GenerationRequest
+    is_crowded: bool
 
 
 class Parked(BaseSchema):

@@ -7,13 +7,14 @@ from commons.services.base import default_repository
 from commons.services.channel_broadcast import ChannelBroadcastService
 from commons.services.closing import ClosingService
 from commons.services.connections import ConnectionsService
+from commons.services.crowding import CrowdingService
 from commons.services.event_log import EventLogService
 from commons.services.generation_endings import GenerationEndingsService
 from commons.services.generations import GenerationsService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
 from commons.services.tool_decisions import ToolDecisionsService
 from commons.services.tool_redaction import ToolRedactionService
-from workers_timer.queue import IAgentQueue, SqsAgentQueue
+from workers_timer.queue import IAgentQueue, SqsAgentQueues
 from workers_timer.services.approvals import ApprovalsService
 from workers_timer.services.deleted_channels import DeletedChannelsService
 from workers_timer.services.deleted_messages import DeletedMessagesService
@@ -50,7 +51,11 @@ def build_timers(
                 storage,
                 generations=generations,
                 endings=endings,
-                queue=queue or SqsAgentQueue(SqsQueue(settings.agent_queue_url)),
+                crowding=CrowdingService(storage),
+                queue=queue
+                or SqsAgentQueues(
+                    SqsQueue(settings.agent_queue_url), SqsQueue(settings.agent_crowded_queue_url)
+                ),
             ),
             ApprovalsService(storage, decisions=ToolDecisionsService(storage, event_log=event_log)),
             DeletedMessagesService(

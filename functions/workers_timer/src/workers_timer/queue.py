@@ -1,4 +1,4 @@
-"""The agent's queue as the timer uses it."""
+"""The agent's queues as the timer uses them."""
 
 from typing import Protocol
 
@@ -9,8 +9,8 @@ from commons.schemas.generation import GenerationRequest
 class IAgentQueue(Protocol):
     """Wakes workers."""
 
-    def ask(self, request: GenerationRequest) -> None:
-        """Queues the request.
+    def ask(self, request: GenerationRequest, *, is_crowded: bool) -> None:
+        """Queues the request, apart from everybody's where its channel is crowded.
 
         Raises:
             StorageUnavailableError: the queue did not take it.
@@ -18,11 +18,13 @@ class IAgentQueue(Protocol):
         ...
 
 
-class SqsAgentQueue:
+class SqsAgentQueues:
     """IAgentQueue over SQS."""
 
-    def __init__(self, queue: SqsQueue) -> None:
-        self._queue = queue
+    def __init__(self, questions: SqsQueue, crowded: SqsQueue) -> None:
+        self._questions = questions
+        self._crowded = crowded
 
-    def ask(self, request: GenerationRequest) -> None:
-        self._queue.send(QueueMessage(request.to_json(), group=request.channel_id))
+    def ask(self, request: GenerationRequest, *, is_crowded: bool) -> None:
+        queue = self._crowded if is_crowded else self._questions
+        queue.send(QueueMessage(request.to_json(), group=request.channel_id))

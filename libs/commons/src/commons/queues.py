@@ -51,6 +51,11 @@ class SqsQueue:
         self._url = url
         self._client = client if client is not None else sqs_client()
 
+    @property
+    def name(self) -> str:
+        """The last part of its URL, and of its ARN."""
+        return self._url.rpartition("/")[2]
+
     def send(self, message: QueueMessage) -> None:
         """Sends one message.
 

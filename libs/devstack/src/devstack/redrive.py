@@ -47,6 +47,7 @@ MADE_UP_FOR = ("timer-failures", "tools-failures")
 
 QUEUES = (
     "agent-dead-letters",
+    "agent-crowded-dead-letters",
     "departures-dead-letters",
     "catch-up-dead-letters",
     "rooms-dead-letters",

@@ -72,9 +72,8 @@ class BatchService(BaseService):
 
     async def _keep_hidden(self, deliveries: Sequence[Delivery]) -> None:
         """From receipt on, so that a dead worker's questions are seen again soon after."""
-        handles = [delivery.receipt_handle for delivery in deliveries]
         while True:
-            await asyncio.to_thread(self._queue.hide, handles, self._pace.hidden)
+            await asyncio.to_thread(self._queue.hide, deliveries, self._pace.hidden)
             await asyncio.sleep(self._pace.hidden / 3)
 
     async def _answer_one(self, delivery: Delivery, *, share: int) -> bool:
@@ -93,7 +92,7 @@ class BatchService(BaseService):
             await self._answering.answer(request, share=share)
         except LeaseHeldError as held:
             # No failure: this message waits for the other worker's end, or for its death.
-            return await self._put_back(request, int(held.seconds) + 2)
+            return await self._put_back(delivery, request, int(held.seconds) + 2)
         except GenerationLostError:
             log.warning("claim lost")
         except UnavailableError as error:
@@ -101,12 +100,12 @@ class BatchService(BaseService):
             log.warning("storage failed", error=type(error).__name__, tries=request.tries)
             delay = min(MAX_DELAY_SECONDS, 2**request.tries)
             again = request.model_copy(update={"tries": request.tries + 1})
-            return await self._put_back(again, delay)
+            return await self._put_back(delivery, again, delay)
         except Exception as error:  # noqa: BLE001 - reported to the queue, which tries again
             log.error("question not answered", error=type(error).__name__)
             return False
         return True
 
-    async def _put_back(self, request: GenerationRequest, delay: int) -> bool:
+    async def _put_back(self, delivery: Delivery, request: GenerationRequest, delay: int) -> bool:
         log.info("put back", seconds=delay)
-        return await asyncio.to_thread(self._queue.put_back, request, delay_seconds=delay)
+        return await asyncio.to_thread(self._queue.put_back, delivery, request, delay_seconds=delay)

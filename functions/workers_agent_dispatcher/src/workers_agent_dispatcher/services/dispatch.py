@@ -1,7 +1,10 @@
 """From what was appended to what the agent has to answer."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -14,18 +17,30 @@ from commons.records.generation import OpenGeneration
 from commons.schemas.event import MessageCreated, ToolDecided
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
+from commons.services.crowding import CrowdingService
 from commons.services.generations import GenerationsService, is_addressed
 from commons.services.membership import MembershipService
 from workers_agent_dispatcher.queue import IQueue
-from workers_agent_dispatcher.schemas import Parked, StreamRecord
+from workers_agent_dispatcher.schemas import Parked, Question, StreamRecord
+
+_OPENED_AT_ONCE: Final = 8
+"""A hundred questions of one channel, opened one after the other, hold up who is behind them for a
+second."""
+
+_MALFORMED: Final = (ValidationError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A record that the agent has to act on."""
+    """A record that the agent has to act on.
+
+    Attributes:
+        asks: the question whose reply is yet to be opened; None where it is open.
+    """
 
     record: StreamRecord
     request: GenerationRequest
+    asks: MessageCreated | None = None
 
 
 class DispatchService(BaseService):
@@ -43,11 +58,13 @@ class DispatchService(BaseService):
         *,
         membership: MembershipService,
         generations: GenerationsService,
+        crowding: CrowdingService,
     ) -> None:
         super().__init__(repository)
         self._queue = queue
         self._membership = membership
         self._generations = generations
+        self._crowding = crowding
 
     def dispatch(self, records: Sequence[StreamRecord]) -> str | None:
         """Queues what the records ask of the agent.
@@ -59,28 +76,39 @@ class DispatchService(BaseService):
         wanted: list[_Wanted] = []
         undone: list[StreamRecord] = []
         agents: dict[str, AgentRecord | None] = {}
+        room: dict[str, int] = {}
         for record in records:
             try:
-                request = self._request(record, agents)
+                found = self._wanted(record, agents)
+                if found is None:
+                    continue
+                channel_id = found.request.channel_id
+                if channel_id not in room:
+                    # Before its new replies are opened, which count then.
+                    room[channel_id] = self._crowding.room_left(channel_id)
             except UnavailableError as error:
-                log.warning("record comes again", error=type(error).__name__, seq=record.seq)
-                undone.append(record)
-            except (ValidationError, KeyError, TypeError, ValueError):
+                _comes_again(record, error, undone)
+            except _MALFORMED:
                 self._park(record, undone)
             else:
-                if request is not None:
-                    wanted.append(_Wanted(record, request))
-        refused = self._queue.ask([each.request for each in wanted])
-        undone += [wanted[position].record for position in refused]
-        log.info("dispatched", records=len(records), questions=len(wanted), undone=len(undone))
+                wanted.append(found)
+        opened = self._opened(wanted, undone)
+        questions: list[Question] = []
+        for each in opened:
+            channel_id = each.request.channel_id
+            questions.append(Question(each.request, is_crowded=room[channel_id] <= 0))
+            room[channel_id] -= 1
+        refused = self._queue.ask(questions)
+        undone += [opened[position].record for position in refused]
+        log.info("dispatched", records=len(records), questions=len(opened), undone=len(undone))
         numbers = {record.sequence_number for record in undone}
         return next(
             (each.sequence_number for each in records if each.sequence_number in numbers), None
         )
 
-    def _request(
+    def _wanted(
         self, record: StreamRecord, agents: dict[str, AgentRecord | None]
-    ) -> GenerationRequest | None:
+    ) -> _Wanted | None:
         if "sk" in record.image:
             return _regeneration(record)
         if "type" not in record.image:
@@ -88,17 +116,14 @@ class DispatchService(BaseService):
             return None
         event = event_from_item(record.image)
         if isinstance(event, ToolDecided):
-            return _decided(event, _correlation_id(record))
+            return _decided(event, record)
         if not isinstance(event, MessageCreated) or event.sender.kind != "user":
             return None
-        return self._asked(event, agents, _correlation_id(record))
+        return self._asked(event, record, agents)
 
     def _asked(
-        self,
-        event: MessageCreated,
-        agents: dict[str, AgentRecord | None],
-        correlation_id: str | None,
-    ) -> GenerationRequest | None:
+        self, event: MessageCreated, record: StreamRecord, agents: dict[str, AgentRecord | None]
+    ) -> _Wanted | None:
         if event.data.redacted:
             return None
         channel_id = event.channel_id
@@ -108,22 +133,41 @@ class DispatchService(BaseService):
         agent = agents[channel_id]
         if agent is None or not is_addressed(agent, event.data.text):
             return None
-        return self._opened(event, correlation_id)
-
-    def _opened(
-        self, question: MessageCreated, correlation_id: str | None
-    ) -> GenerationRequest | None:
-        """The request, once its reply is a row; None where the reply has ended already."""
-        is_open = self._generations.ask(
-            question.channel_id, question.seq, question.sender.id, correlation_id=correlation_id
-        )
-        if not is_open:
-            return None
-        return GenerationRequest(
-            channel_id=question.channel_id,
-            question_seq=question.seq,
+        request = GenerationRequest(
+            channel_id=channel_id,
+            question_seq=event.seq,
             generation=1,
-            correlation_id=correlation_id,
+            correlation_id=_correlation_id(record),
+        )
+        return _Wanted(record, request, asks=event)
+
+    def _opened(self, wanted: Sequence[_Wanted], undone: list[StreamRecord]) -> list[_Wanted]:
+        """Those whose reply is a row by now, in their order; it has not ended yet."""
+        opened: list[_Wanted] = []
+        answers = [self._threads.submit(self._is_open, each) for each in wanted]
+        for each, answer in zip(wanted, answers, strict=True):
+            try:
+                if answer.result():
+                    opened.append(each)
+            except UnavailableError as error:
+                _comes_again(each.record, error, undone)
+            except _MALFORMED:
+                self._park(each.record, undone)
+        return opened
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_OPENED_AT_ONCE, thread_name_prefix="open")
+
+    def _is_open(self, wanted: _Wanted) -> bool:
+        question = wanted.asks
+        if question is None:
+            return True
+        return self._generations.ask(
+            question.channel_id,
+            question.seq,
+            question.sender.id,
+            correlation_id=wanted.request.correlation_id,
         )
 
     def _park(self, record: StreamRecord, undone: list[StreamRecord]) -> None:
@@ -138,29 +182,36 @@ class DispatchService(BaseService):
             undone.append(record)
 
 
-def _decided(event: ToolDecided, correlation_id: str | None) -> GenerationRequest | None:
+def _comes_again(record: StreamRecord, error: UnavailableError, undone: list[StreamRecord]) -> None:
+    log.warning("record comes again", error=type(error).__name__, seq=record.seq)
+    undone.append(record)
+
+
+def _decided(event: ToolDecided, record: StreamRecord) -> _Wanted | None:
     """Wakes the reply that waits for it; with a call that was cancelled its reply ends anyway."""
     if event.data.decision == "cancelled":
         return None
-    return GenerationRequest(
+    request = GenerationRequest(
         channel_id=event.channel_id,
         question_seq=event.data.target,
         generation=event.data.generation,
-        correlation_id=correlation_id,
+        correlation_id=_correlation_id(record),
     )
+    return _Wanted(record, request)
 
 
-def _regeneration(record: StreamRecord) -> GenerationRequest | None:
+def _regeneration(record: StreamRecord) -> _Wanted | None:
     """What `regenerate` opened; every other row was opened here, and queued."""
     if record.image.get("wakes") != "dispatcher":
         return None
     row = OpenGeneration.model_validate(record.image)
-    return GenerationRequest(
+    request = GenerationRequest(
         channel_id=row.channel_id,
         question_seq=row.question_seq,
         generation=row.generation,
         correlation_id=row.correlation_id,
     )
+    return _Wanted(record, request)
 
 
 def _correlation_id(record: StreamRecord) -> str | None:

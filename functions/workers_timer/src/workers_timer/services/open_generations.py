@@ -11,6 +11,7 @@ from commons.records.generation import OpenGeneration
 from commons.records.timer import TimerKind, TimerRecord
 from commons.schemas.generation import GenerationRequest
 from commons.services.base import BaseService
+from commons.services.crowding import CrowdingService
 from commons.services.generation_endings import (
     Ending,
     GenerationEndingsService,
@@ -45,12 +46,14 @@ class OpenGenerationsService(BaseService):
         *,
         generations: GenerationsService,
         endings: GenerationEndingsService,
+        crowding: CrowdingService,
         queue: IAgentQueue,
         clock: Callable[[], int] = epoch_milliseconds,
     ) -> None:
         super().__init__(repository)
         self._generations = generations
         self._endings = endings
+        self._crowding = crowding
         self._queue = queue
         self._calls = ToolCallRows(self.repository)
         self._clock = clock
@@ -94,7 +97,8 @@ class OpenGenerationsService(BaseService):
                 question_seq=row.question_seq,
                 generation=row.generation,
                 correlation_id=row.correlation_id,
-            )
+            ),
+            is_crowded=self._crowding.room_left(row.channel_id) <= 0,
         )
         log.info("worker woken", question_seq=row.question_seq, status=row.status)
 
