@@ -17,7 +17,10 @@ from commons.errors import ChannelNotFoundError, InvalidRequestError
 from commons.records.generation import OpenGeneration
 from commons.schemas.caller import Caller
 from commons.schemas.message import PostMessage
+from commons.services.event_log import EventLogService, Timing
+from commons.services.generation_endings import Ending, GenerationEndingsService
 from commons.services.generations import GenerationsService
+from commons.services.head_memory import head_memory_of
 
 from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, hangs, redact, says
 
@@ -446,3 +449,27 @@ def test_a_cancelled_question_ends_at_once_though_the_batch_is_busy(
 
     assert ended == [(cancelled, "cancelled")]
     assert len(room.replies()) == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "waits"),
+    [(Ending(text="Half", finish_reason="cancelled"), 0), (Ending(text="Whole"), 1)],
+    ids=["cancelled", "answered"],
+)
+def test_in_a_crowd_a_cancelled_end_waits_for_nobody(
+    room: Room, ending: Ending, waits: int
+) -> None:
+    seq = room.say("Hello")
+    moment = time.monotonic()
+    head_memory_of(room.repository).note_lost(CHANNEL, moment, widen_by=0.5)
+    waited: list[float] = []
+    timing = Timing(clock=lambda: moment, sleep=waited.append, jitter=lambda most: most)
+    endings = GenerationEndingsService(
+        room.repository, event_log=EventLogService(room.repository, timing=timing)
+    )
+    row = room.generations.find_open(CHANNEL, seq)
+    assert row is not None
+
+    endings.end(row, ending)
+
+    assert len(waited) == waits

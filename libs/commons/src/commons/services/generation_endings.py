@@ -134,7 +134,9 @@ class GenerationEndingsService(BaseService):
                 checks.append(uncancelled(row))
             return self._draft(row, ending, ending.cost, checks)
 
-        return self._event_log.append(row.channel_id, prepare)
+        # Others' ends may fill the log at that moment, and a cancel has 2 s.
+        is_cancelled = ending.finish_reason == "cancelled"
+        return self._event_log.append(row.channel_id, prepare, goes_first=is_cancelled)
 
     def cancel_unclaimed(self, row: OpenGeneration) -> Event:
         """Ends a cancelled reply that no worker ever had, by one call; waits for no other writer.
