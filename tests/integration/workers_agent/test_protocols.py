@@ -1,12 +1,14 @@
 """The worker and a model that is really asked, over the loopback, by both protocols."""
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.workers_agent.model_control import Behaviour, ModelControl
-from tests.unit.workers_agent.conftest import Room, delivery
+from tests.unit.workers_agent.conftest import CHANNEL, Room, delivery
 
 from commons.schemas.event import FailureReason
 from devstack.demo_model.stage import ERROR_MARK
@@ -14,6 +16,10 @@ from workers_agent.model import IModel
 from workers_agent.pace import Pace
 from workers_agent.providers import build_model
 from workers_agent.settings import AgentWorkerSettings
+
+SILENT_CANCEL_SECONDS = 1.0
+LONGEST_STEP_SECONDS = 1.0
+"""Of the worker's loop; it only ever waits for a busy machine."""
 
 PACE = Pace(look=0.05, idle=2.5, total=20.0, first_backoff=0.02, last_deltas=0.5)
 
@@ -47,7 +53,10 @@ class Conversation:
         return self.room.say(f"{text} {self.control.token}", name="Alice")
 
     def ask(self, text: str = "Hello") -> None:
-        assert self._worker.answer([delivery(self.say(text))]) == []
+        self.answer([self.say(text)])
+
+    def answer(self, seqs: Sequence[int]) -> None:
+        assert self._worker.answer([delivery(seq) for seq in seqs]) == []
 
     @property
     def reply(self) -> str:
@@ -67,6 +76,21 @@ def conversation(model: IModel, model_url: str) -> Iterator[Conversation]:
     room = Room(InMemoryRepository())
     yield Conversation(room, model, ModelControl(model_url))
     room.close()
+
+
+@pytest.fixture(autouse=True)
+def every_reply_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """Nothing that one reply does stops the worker's loop, which writes the others'."""
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    yield
+    steps = [
+        float(found[1])
+        for record in caplog.get_records("call")
+        if (found := re.search(r"^Executing .* took ([0-9.]+) seconds$", record.getMessage()))
+    ]
+    assert max(steps, default=0.0) < LONGEST_STEP_SECONDS
 
 
 FOR_EVER: list[tuple[Behaviour, FailureReason]] = [
@@ -175,6 +199,29 @@ def test_a_model_that_was_hung_up_on_notices(
     conversation.ask()
 
     assert eventually(lambda: conversation.control.asked()[0]["outcome"] == "client_gone")
+
+
+def test_a_cancel_ends_replies_whose_model_has_fallen_silent_side_by_side(
+    conversation: Conversation, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    words, replies = 3, 5
+    conversation.control.tell({"do": "hang", "afterWords": words})
+    seqs = [conversation.say("Hello") for _ in range(replies)]
+    spoken = conversation.room.broadcaster
+
+    with ThreadPoolExecutor(1) as pool:
+        answering = pool.submit(conversation.answer, seqs)
+        assert eventually(lambda: len(spoken.frames("socket")) >= replies)
+        conversation.room.generations.cancel(CHANNEL, "alice")
+        cancelled_at = time.monotonic()
+        answering.result()
+
+    assert time.monotonic() - cancelled_at < SILENT_CANCEL_SECONDS
+    reasons = [reply.data.finish_reason for reply in conversation.room.replies()]
+    assert reasons == ["cancelled"] * replies
+    assert eventually(
+        lambda: all(each["outcome"] == "client_gone" for each in conversation.control.asked())
+    )
 
 
 def test_what_a_filter_stopped_says_so(conversation: Conversation) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from botocore.eventstream import EventStream
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_bedrock_runtime.type_defs import ConverseStreamOutputTypeDef
+    from urllib3 import HTTPResponse
 
 CONNECT_SECONDS: Final = 5.0
 
@@ -102,7 +104,7 @@ class BedrockModel:
                 while (event := await answer.next_of(iterator)) is not None:
                     yield answer.take(event)
             finally:
-                events.close()
+                await _hang_up(events)
         except (ClientError, BotoCoreError, BrokenStreamError, ParserError) as error:
             if not answer.has_finished:
                 raise _failure(error) from error
@@ -119,11 +121,23 @@ class BedrockModel:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
             # The thread cannot be stopped: what it still brings is hung up on.
-            asking.add_done_callback(_hang_up)
+            asking.add_done_callback(_refuse)
             raise
 
 
-def _hang_up(asking: "asyncio.Future[EventStream[ConverseStreamOutputTypeDef]]") -> None:
+async def _hang_up(events: "EventStream[ConverseStreamOutputTypeDef]") -> None:
+    """Ends the stream though a thread waits for its next event.
+
+    Closing alone would wait as well, for as long as the model is silent: the reader holds a lock.
+    """
+    raw: HTTPResponse = events._raw_stream  # type: ignore[attr-defined]  # noqa: SLF001 - no other way to it
+    with suppress(OSError, RuntimeError, ValueError):
+        # One of these where all was read already.
+        raw.shutdown()
+    await asyncio.shield(asyncio.to_thread(events.close))
+
+
+def _refuse(asking: "asyncio.Future[EventStream[ConverseStreamOutputTypeDef]]") -> None:
     if not asking.cancelled() and asking.exception() is None:
         asking.result().close()
 
