@@ -2,8 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from tests.doubles.repository import InMemoryRepository
@@ -17,8 +18,8 @@ from workers_agent.pace import Pace
 from workers_agent.providers import build_model
 from workers_agent.settings import AgentWorkerSettings
 
-SILENT_CANCEL_SECONDS = 1.0
-LONGEST_STEP_SECONDS = 1.0
+SILENT_CANCEL_SECONDS = 2.5
+LONGEST_STEP_SECONDS = 2.0
 """Of the worker's loop; it only ever waits for a busy machine."""
 
 PACE = Pace(look=0.05, idle=2.5, total=20.0, first_backoff=0.02, last_deltas=0.5)
@@ -53,10 +54,7 @@ class Conversation:
         return self.room.say(f"{text} {self.control.token}", name="Alice")
 
     def ask(self, text: str = "Hello") -> None:
-        self.answer([self.say(text)])
-
-    def answer(self, seqs: Sequence[int]) -> None:
-        assert self._worker.answer([delivery(seq) for seq in seqs]) == []
+        assert self._worker.answer([delivery(self.say(text))]) == []
 
     @property
     def reply(self) -> str:
@@ -202,19 +200,20 @@ def test_a_model_that_was_hung_up_on_notices(
 
 
 def test_a_cancel_ends_replies_whose_model_has_fallen_silent_side_by_side(
-    conversation: Conversation, eventually: Callable[[Callable[[], bool]], bool]
+    conversation: Conversation, model: IModel, eventually: Callable[[Callable[[], bool]], bool]
 ) -> None:
     words, replies = 3, 5
+    worker = conversation.room.worker(model, pace=replace(PACE, idle=20.0))
     conversation.control.tell({"do": "hang", "afterWords": words})
     seqs = [conversation.say("Hello") for _ in range(replies)]
     spoken = conversation.room.broadcaster
 
     with ThreadPoolExecutor(1) as pool:
-        answering = pool.submit(conversation.answer, seqs)
+        answering = pool.submit(worker.answer, [delivery(seq) for seq in seqs])
         assert eventually(lambda: len(spoken.frames("socket")) >= replies)
         conversation.room.generations.cancel(CHANNEL, "alice")
         cancelled_at = time.monotonic()
-        answering.result()
+        assert answering.result() == []
 
     assert time.monotonic() - cancelled_at < SILENT_CANCEL_SECONDS
     reasons = [reply.data.finish_reason for reply in conversation.room.replies()]
