@@ -148,7 +148,7 @@ class Agent:
             repository,
             membership=MembershipService(repository),
             generations=self._generations,
-            crowding=CrowdingService(repository),
+            crowding=CrowdingService(repository, workers=20),
         )
 
     def see(self, event: Event) -> None:

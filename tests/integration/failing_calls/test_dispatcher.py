@@ -63,7 +63,7 @@ class Stream:
             room.failing,
             membership=MembershipService(room.failing),
             generations=GenerationsService(room.failing),
-            crowding=CrowdingService(room.failing),
+            crowding=CrowdingService(room.failing, workers=20),
         )
         patch.setattr(handler, "dispatch_service", lambda: service)
         self._context = LambdaContext()

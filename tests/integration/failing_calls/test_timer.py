@@ -57,6 +57,7 @@ class World:
                 websocket_callback_url="unused",
                 agent_queue_url="unused",
                 agent_crowded_queue_url="unused",
+                maximum_concurrency=20,
             ),
             repository=self.room.failing,
             broadcaster=self.room.broadcaster,

@@ -1,6 +1,7 @@
 """What a newer version writes is read, listed, synced and delivered by this one as it is."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -26,7 +27,7 @@ from commons.services.membership import MembershipService
 from websocket_session.services.catch_up import CatchUpService
 from workers_agent.services.context import ContextService
 from workers_agent_dispatcher.queue import IQueue
-from workers_agent_dispatcher.schemas import StreamRecord
+from workers_agent_dispatcher.schemas import Question, StreamRecord
 from workers_agent_dispatcher.services.dispatch import DispatchService
 from workers_delivery.composition import build_services
 from workers_delivery.records import read_batch
@@ -171,8 +172,8 @@ class Asked(IQueue):
         self.seqs: list[int] = []
         self.parked: list[object] = []
 
-    def ask(self, requests: Any) -> list[int]:  # the protocol's
-        self.seqs += [request.question_seq for request in requests]
+    def ask(self, questions: Sequence[Question]) -> list[int]:
+        self.seqs += [question.request.question_seq for question in questions]
         return []
 
     def park(self, parked: object) -> None:
@@ -198,7 +199,7 @@ def test_the_dispatcher_asks_what_it_knows_and_parks_nothing(
         repository,
         membership=MembershipService(repository),
         generations=GenerationsService(repository),
-        crowding=CrowdingService(repository),
+        crowding=CrowdingService(repository, workers=20),
     )
 
     dispatcher.dispatch(records)

@@ -9,7 +9,7 @@ from tests.integration.workers_agent.queues import Queues, deploy_queues
 
 from commons import keys
 from commons.dal import DynamoDBRepository, Table
-from commons.services.crowding import REPLIES_BESIDE_OTHERS
+from commons.services.crowding import PLACES
 from workers_agent_dispatcher import composition, handler
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def queues(table_names: dict[Table, str], monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("AGENT_QUEUE_URL", queues.agent_url)
     monkeypatch.setenv("AGENT_CROWDED_QUEUE_URL", queues.crowded_url)
     monkeypatch.setenv("PARKING_QUEUE_URL", queues.parking_url)
+    monkeypatch.setenv("MAXIMUM_CONCURRENCY", str(2 * PLACES))
     composition.dispatch_service.cache_clear()
     yield queues
     composition.dispatch_service.cache_clear()
@@ -113,14 +114,14 @@ def test_a_channels_questions_are_one_group_so_that_no_channel_waits_for_another
 def test_what_a_channel_asks_beyond_its_share_waits_in_a_queue_of_its_own(
     queues: Queues, channel: None, lambda_context: LambdaContext
 ) -> None:
-    asked = REPLIES_BESIDE_OTHERS + 2
+    asked = PLACES + 2
 
     handler.lambda_handler(
         {"Records": [_record(seq=seq) for seq in range(1, asked + 1)]}, lambda_context
     )
 
     assert [each["questionSeq"] for each in queues.crowded()] == [asked - 1, asked]
-    assert len(queues.asked()) == REPLIES_BESIDE_OTHERS
+    assert len(queues.asked()) == PLACES
 
 
 def test_a_changed_item_is_no_question(

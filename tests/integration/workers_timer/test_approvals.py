@@ -53,6 +53,7 @@ def run(room: Room) -> None:
             websocket_callback_url="unused",
             agent_queue_url="unused",
             agent_crowded_queue_url="unused",
+            maximum_concurrency=20,
         ),
         repository=room.repository,
         broadcaster=InMemoryBroadcaster(),

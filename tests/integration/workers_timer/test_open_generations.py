@@ -26,7 +26,7 @@ from commons.schemas.event import (
     Sender,
 )
 from commons.schemas.generation import GenerationRequest
-from commons.services.crowding import REPLIES_BESIDE_OTHERS
+from commons.services.crowding import PLACES
 from commons.services.event_log import Draft, EventLogService
 from commons.services.generation_endings import Ending, GenerationEndingsService
 from commons.services.generations import GenerationsService
@@ -91,6 +91,7 @@ class World:
             websocket_callback_url="unused",
             agent_queue_url="unused",
             agent_crowded_queue_url="unused",
+            maximum_concurrency=20,
         )
         return build_timers(
             settings,
@@ -121,14 +122,16 @@ def test_a_reply_whose_message_was_lost_is_woken_again_and_again(world: World) -
     assert len(world.timers()) == 1
 
 
-def test_the_replies_of_a_crowded_channel_are_woken_apart_from_everybodys(world: World) -> None:
-    for seq in range(2, REPLIES_BESIDE_OTHERS + 1):
+def test_of_a_crowded_channel_those_that_have_no_place_are_woken_apart_from_everybodys(
+    world: World,
+) -> None:
+    for seq in range(2, PLACES + 4):
         world.generations.ask(CHANNEL, seq, "alice", correlation_id=None)
 
     world.run()
 
-    assert world.queue.asked == []
-    assert len(world.queue.crowded) == REPLIES_BESIDE_OTHERS
+    assert len(world.queue.asked) == PLACES
+    assert {each.question_seq for each in world.queue.crowded} == {11, 12, 13}
 
 
 def test_the_longer_nobody_comes_the_rarer_a_reply_is_woken(world: World) -> None:

@@ -145,6 +145,7 @@ def test_a_deleted_channel_is_cleared_and_its_listeners_are_told(storage: IRepos
         websocket_callback_url="http://127.0.0.1:9",
         agent_queue_url="unused",
         agent_crowded_queue_url="unused",
+        maximum_concurrency=20,
     )
 
     build_timers(settings, repository=storage, broadcaster=broadcaster).run()

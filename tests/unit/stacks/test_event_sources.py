@@ -195,7 +195,11 @@ class TestPresence:
 
     @pytest.mark.parametrize(
         ("function", "event"),
-        [("WorkersPresenceFunction", "Departed"), ("WorkersDeliveryQueuesFunction", "CaughtUp")],
+        [
+            ("WorkersPresenceFunction", "Departed"),
+            ("WorkersDeliveryQueuesFunction", "CaughtUp"),
+            ("WorkersAgentFunction", "Crowded"),
+        ],
     )
     def test_a_small_quota_is_left_to_those_who_answer_and_deliver(
         self, workers: Template, function: str, event: str

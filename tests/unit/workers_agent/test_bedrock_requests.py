@@ -1,7 +1,7 @@
 """What Bedrock is asked, and what its refusals mean; its stream is tested over the demo model."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -42,19 +42,32 @@ class Events:
         pass
 
 
+class Unclosable(Events):
+    """As though its two closers had got in each other's way."""
+
+    def close(self) -> None:
+        raise AttributeError("close")
+
+
 class Client:
     """Answers every request with the same events."""
 
-    def __init__(self, *events: object, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        *events: object,
+        error: Exception | None = None,
+        stream: Callable[[Sequence[object]], Events] = Events,
+    ) -> None:
         self._events = events
         self._error = error
+        self._stream = stream
         self.requests: list[dict[str, object]] = []
 
     def converse_stream(self, **request: object) -> dict[str, object]:
         self.requests.append(request)
         if self._error is not None:
             raise self._error
-        return {"stream": Events(self._events)}
+        return {"stream": self._stream(self._events)}
 
 
 SAYS_HI = (
@@ -88,6 +101,12 @@ def test_text_shows_and_reasoning_does_not() -> None:
     chunks = ask(Client(*SAYS_HI))
 
     assert [chunk for chunk in chunks if isinstance(chunk, TextChunk)] == [TextChunk("Hi")]
+
+
+def test_a_stream_that_cannot_be_closed_throws_no_answer_away() -> None:
+    chunks = ask(Client(*SAYS_HI, stream=Unclosable))
+
+    assert isinstance(chunks[-1], EndChunk)
 
 
 def test_what_was_read_from_the_cache_is_input() -> None:

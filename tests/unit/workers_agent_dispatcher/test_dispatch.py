@@ -1,17 +1,19 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 from tests.doubles.canary import canary
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
-from commons.dal import DeleteWrite, Item, Table, Update
+from commons.dal import DeleteWrite, Item, Query, Table, Update
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.records.channel import ChannelRecord
 from commons.records.generation import EndedGeneration
 from commons.schemas.generation import GenerationRequest
-from commons.services.crowding import REPLIES_BESIDE_OTHERS, CrowdingService
+from commons.services.crowding import PLACES, Crowd, CrowdingService
 from commons.services.generations import GenerationsService
 from commons.services.membership import MembershipService
 from workers_agent_dispatcher.schemas import Parked, Question, StreamRecord
@@ -111,7 +113,7 @@ def dispatcher(
         repository,
         membership=membership or MembershipService(repository),
         generations=GenerationsService(repository),
-        crowding=CrowdingService(repository),
+        crowding=CrowdingService(repository, workers=20),
     )
 
 
@@ -393,9 +395,27 @@ def test_what_a_channel_asks_beyond_its_share_waits_apart(
 ) -> None:
     _channel(repository, mode="always")
 
-    service.dispatch([_message(seq=seq) for seq in range(1, REPLIES_BESIDE_OTHERS + 3)])
+    service.dispatch([_message(seq=seq) for seq in range(1, PLACES + 3)])
 
-    assert _crowded(queue) == [False] * REPLIES_BESIDE_OTHERS + [True] * 2
+    assert _crowded(queue) == [False] * PLACES + [True] * 2
+
+
+@pytest.mark.parametrize(("workers", "places"), [(2, 1), (5, 2), (10, 5), (20, 10), (1000, 10)])
+def test_one_channel_has_half_of_the_workers_at_most(
+    queue: RecordingQueue, repository: InMemoryRepository, workers: int, places: int
+) -> None:
+    _channel(repository, mode="always")
+    service = DispatchService(
+        queue,
+        repository,
+        membership=MembershipService(repository),
+        generations=GenerationsService(repository),
+        crowding=CrowdingService(repository, workers=workers),
+    )
+
+    service.dispatch([_message(seq=seq) for seq in range(1, 2 * PLACES)])
+
+    assert _crowded(queue).count(False) == places
 
 
 def test_replies_that_are_open_already_count(
@@ -403,21 +423,21 @@ def test_replies_that_are_open_already_count(
 ) -> None:
     _channel(repository, mode="always")
 
-    for seq in range(1, REPLIES_BESIDE_OTHERS + 2):
+    for seq in range(1, PLACES + 2):
         service.dispatch([_message(seq=seq)])
 
-    assert _crowded(queue) == [False] * REPLIES_BESIDE_OTHERS + [True]
+    assert _crowded(queue) == [False] * PLACES + [True]
 
 
 def test_a_channel_that_has_its_replies_is_crowded_no_more(
     service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
     _channel(repository, mode="always")
-    service.dispatch([_message(seq=seq) for seq in range(1, REPLIES_BESIDE_OTHERS + 3)])
+    service.dispatch([_message(seq=seq) for seq in range(1, PLACES + 3)])
     ended = [row.key for row in GenerationsService(repository).list_open(CHANNEL)]
     repository.transact([DeleteWrite(Table.CHANNELS, key) for key in ended])
 
-    service.dispatch([_message(seq=REPLIES_BESIDE_OTHERS + 3)])
+    service.dispatch([_message(seq=PLACES + 3)])
 
     assert not _crowded(queue)[-1]
 
@@ -426,13 +446,114 @@ def test_replies_that_wait_for_people_crowd_nobody(
     service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
     _channel(repository, mode="always")
-    service.dispatch([_message(seq=seq) for seq in range(1, REPLIES_BESIDE_OTHERS + 1)])
+    service.dispatch([_message(seq=seq) for seq in range(1, 5 * PLACES)])
     for row in GenerationsService(repository).list_open(CHANNEL):
         repository.update(Table.CHANNELS, row.key, Update(set={"status": "waiting"}))
+    queue.questions.clear()
 
-    service.dispatch([_message(seq=REPLIES_BESIDE_OTHERS + 1)])
+    service.dispatch([_message(seq=5 * PLACES + seq) for seq in range(PLACES + 1)])
 
-    assert not _crowded(queue)[-1]
+    assert _crowded(queue) == [False] * PLACES + [True]
+
+
+def test_a_batch_that_comes_again_is_queued_as_before(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    batch = [_message(seq=seq) for seq in range(1, PLACES + 3)]
+    service.dispatch(batch)
+    before = _crowded(queue)
+    queue.questions.clear()
+
+    service.dispatch(batch)
+
+    assert _crowded(queue) == before
+
+
+def test_dispatchers_that_read_the_same_channel_side_by_side_share_its_places(
+    queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    together = 4
+    opened = Barrier(together)
+
+    class Together(CrowdingService):
+        def of_channel(self, channel_id: str) -> Crowd:
+            opened.wait()
+            return super().of_channel(channel_id)
+
+    def dispatch(first: int) -> None:
+        service = DispatchService(
+            queue,
+            repository,
+            membership=MembershipService(repository),
+            generations=GenerationsService(repository),
+            crowding=Together(repository, workers=20),
+        )
+        service.dispatch([_message(seq=first + seq) for seq in range(PLACES)])
+
+    with ThreadPoolExecutor(together) as threads:
+        list(threads.map(dispatch, range(1, 1 + together * PLACES, PLACES)))
+
+    assert _crowded(queue).count(False) == PLACES
+
+
+def _regenerated(seq: int) -> StreamRecord:
+    row: Item = {
+        **keys.open_generation_key(CHANNEL, seq, 2),
+        "channel_id": CHANNEL,
+        "question_seq": seq,
+        "generation": 2,
+        "status": "queued",
+        "asked_at": 0,
+        "wakes": "dispatcher",
+        "requested_by": "alice",
+    }
+    return StreamRecord(f"sn-r{seq}", CHANNEL, seq, row)
+
+
+def test_replies_asked_for_anew_go_behind_those_that_are_open(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    for seq in range(3 * PLACES, 0, -1):
+        record = _regenerated(seq)
+        repository.put(Table.CHANNELS, record.image)
+        service.dispatch([record])
+
+    assert _crowded(queue) == [False] * PLACES + [True] * 2 * PLACES
+
+
+def test_ten_replies_asked_for_anew_in_a_quiet_channel_do_not_crowd_it(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    records = [_regenerated(seq) for seq in range(1, PLACES + 1)]
+    for record in records:
+        repository.put(Table.CHANNELS, record.image)
+
+    service.dispatch(records)
+
+    assert _crowded(queue) == [False] * PLACES
+
+
+def test_a_question_whose_crowd_cannot_be_read_waits_apart_and_is_not_held_up(
+    queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    class Unreadable(InMemoryRepository):
+        def iterate(self, query: Query) -> Iterator[Item]:  # noqa: ARG002 - never read
+            raise StorageBusyError("busy")
+
+    _channel(repository, mode="always")
+    service = DispatchService(
+        queue,
+        repository,
+        membership=MembershipService(repository),
+        generations=GenerationsService(repository),
+        crowding=CrowdingService(Unreadable(), workers=20),
+    )
+
+    assert service.dispatch([_message()]) is None
+
+    assert _crowded(queue) == [True]
 
 
 def test_another_channels_question_does_not_wait_with_a_crowd(
@@ -441,7 +562,7 @@ def test_another_channels_question_does_not_wait_with_a_crowd(
     _channel(repository, mode="always")
     quiet = repository.get(Table.CHANNELS, keys.channel_key(CHANNEL))
     repository.put(Table.CHANNELS, {**quiet, **keys.channel_key("quiet"), "channel_id": "quiet"})
-    crowd = [_message(seq=seq) for seq in range(1, 3 * REPLIES_BESIDE_OTHERS)]
+    crowd = [_message(seq=seq) for seq in range(1, 3 * PLACES)]
     elsewhere = _message(seq=1, channel_id="quiet")
 
     service.dispatch([*crowd, replace(elsewhere, sequence_number="sn-q", channel_id="quiet")])
@@ -460,7 +581,7 @@ def test_a_question_whose_row_storage_does_not_take_comes_again_and_the_others_g
         repository,
         membership=membership,
         generations=ForgetfulGenerations(repository, membership=membership),
-        crowding=CrowdingService(repository),
+        crowding=CrowdingService(repository, workers=20),
     )
 
     undone = service.dispatch([_message(seq=seq) for seq in (1, FORGOTTEN_SEQ, 3)])

@@ -26,5 +26,5 @@ def dispatch_service() -> DispatchService:
         repository,
         membership=MembershipService(repository),
         generations=GenerationsService(repository),
-        crowding=CrowdingService(repository),
+        crowding=CrowdingService(repository, workers=settings.maximum_concurrency),
     )

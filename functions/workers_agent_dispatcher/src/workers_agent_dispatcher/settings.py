@@ -4,8 +4,13 @@ from commons.settings import TableSettings
 
 
 class DispatcherSettings(TableSettings):
-    """Where questions go, and where those go that could not be dispatched."""
+    """Where questions go, and where those go that could not be dispatched.
+
+    Attributes:
+        maximum_concurrency: of the agent's queue, at once.
+    """
 
     agent_queue_url: str
     agent_crowded_queue_url: str
+    maximum_concurrency: int
     parking_queue_url: str

@@ -51,7 +51,7 @@ def build_timers(
                 storage,
                 generations=generations,
                 endings=endings,
-                crowding=CrowdingService(storage),
+                crowding=CrowdingService(storage, workers=settings.maximum_concurrency),
                 queue=queue
                 or SqsAgentQueues(
                     SqsQueue(settings.agent_queue_url), SqsQueue(settings.agent_crowded_queue_url)

@@ -4,7 +4,12 @@ from commons.settings import CallbackSettings, TableSettings
 
 
 class TimerSettings(TableSettings, CallbackSettings):
-    """Where frames are posted, and what wakes the agent's workers."""
+    """Where frames are posted, and what wakes the agent's workers.
+
+    Attributes:
+        maximum_concurrency: of the agent's queue, at once.
+    """
 
     agent_queue_url: str
     agent_crowded_queue_url: str
+    maximum_concurrency: int

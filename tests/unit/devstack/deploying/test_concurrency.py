@@ -9,7 +9,13 @@ WISHES = {"MaximumConcurrency": "100", "DeliveryConcurrency": "0"}
 
 @pytest.mark.parametrize(
     ("quota", "agent", "is_reduced"),
-    [(10, "2", True), (100, "20", True), (400, "100", False), (3000, "100", False)],
+    [
+        (10, "2", True),
+        (100, "20", True),
+        (400, "50", True),
+        (600, "100", False),
+        (3000, "100", False),
+    ],
 )
 def test_the_agent_takes_a_quarter_of_the_account_at_most(
     quota: int, agent: str, is_reduced: bool

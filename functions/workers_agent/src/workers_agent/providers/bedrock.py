@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -70,6 +69,9 @@ _TRANSIENT: Final = frozenset(
 )
 _SERVER_ERROR: Final = 500
 
+_CLOSED: Final = (AttributeError, OSError, RuntimeError, ValueError, BrokenStreamError)
+"""What closing says where the reader's thread has closed at the same moment, or has read all."""
+
 
 def build(settings: AgentWorkerSettings) -> "BedrockModel":
     client = boto3.client(
@@ -129,12 +131,19 @@ async def _hang_up(events: "EventStream[ConverseStreamOutputTypeDef]") -> None:
     """Ends the stream though a thread waits for its next event.
 
     Closing alone would wait as well, for as long as the model is silent: the reader holds a lock.
+    An answer that is complete is none the worse for trouble here.
     """
-    raw: HTTPResponse = events._raw_stream  # type: ignore[attr-defined]  # noqa: SLF001 - no other way to it
-    with suppress(OSError, RuntimeError, ValueError):
-        # One of these where all was read already.
-        raw.shutdown()
-    await asyncio.shield(asyncio.to_thread(events.close))
+    raw: HTTPResponse | None = getattr(events, "_raw_stream", None)
+    try:
+        if raw is not None:
+            raw.shutdown()
+    except _CLOSED as error:
+        # Mostly because all was read already.
+        log.info("stream not shut down", error=type(error).__name__)
+    try:
+        await asyncio.shield(asyncio.to_thread(events.close))
+    except _CLOSED as error:
+        log.warning("stream not closed", error=type(error).__name__)
 
 
 def _refuse(asking: "asyncio.Future[EventStream[ConverseStreamOutputTypeDef]]") -> None:

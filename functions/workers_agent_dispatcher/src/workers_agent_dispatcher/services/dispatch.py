@@ -76,29 +76,18 @@ class DispatchService(BaseService):
         wanted: list[_Wanted] = []
         undone: list[StreamRecord] = []
         agents: dict[str, AgentRecord | None] = {}
-        room: dict[str, int] = {}
         for record in records:
             try:
                 found = self._wanted(record, agents)
-                if found is None:
-                    continue
-                channel_id = found.request.channel_id
-                if channel_id not in room:
-                    # Before its new replies are opened, which count then.
-                    room[channel_id] = self._crowding.room_left(channel_id)
             except UnavailableError as error:
                 _comes_again(record, error, undone)
             except _MALFORMED:
                 self._park(record, undone)
             else:
-                wanted.append(found)
+                if found is not None:
+                    wanted.append(found)
         opened = self._opened(wanted, undone)
-        questions: list[Question] = []
-        for each in opened:
-            channel_id = each.request.channel_id
-            questions.append(Question(each.request, is_crowded=room[channel_id] <= 0))
-            room[channel_id] -= 1
-        refused = self._queue.ask(questions)
+        refused = self._queue.ask(self._questions([each.request for each in opened]))
         undone += [opened[position].record for position in refused]
         log.info("dispatched", records=len(records), questions=len(opened), undone=len(undone))
         numbers = {record.sequence_number for record in undone}
@@ -140,6 +129,15 @@ class DispatchService(BaseService):
             correlation_id=_correlation_id(record),
         )
         return _Wanted(record, request, asks=event)
+
+    def _questions(self, requests: Sequence[GenerationRequest]) -> list[Question]:
+        """Counted when all are open: other dispatchers open those of the same channel meanwhile."""
+        channels = {request.channel_id for request in requests}
+        crowds = {channel_id: self._crowding.of_channel(channel_id) for channel_id in channels}
+        return [
+            Question(request, is_crowded=crowds[request.channel_id].keeps(request))
+            for request in requests
+        ]
 
     def _opened(self, wanted: Sequence[_Wanted], undone: list[StreamRecord]) -> list[_Wanted]:
         """Those whose reply is a row by now, in their order; it has not ended yet."""

@@ -91,15 +91,14 @@ class OpenGenerationsService(BaseService):
             return False
 
     def _wake(self, row: OpenGeneration) -> None:
-        self._queue.ask(
-            GenerationRequest(
-                channel_id=row.channel_id,
-                question_seq=row.question_seq,
-                generation=row.generation,
-                correlation_id=row.correlation_id,
-            ),
-            is_crowded=self._crowding.room_left(row.channel_id) <= 0,
+        request = GenerationRequest(
+            channel_id=row.channel_id,
+            question_seq=row.question_seq,
+            generation=row.generation,
+            correlation_id=row.correlation_id,
         )
+        crowd = self._crowding.of_channel(row.channel_id)
+        self._queue.ask(request, is_crowded=crowd.keeps(request))
         log.info("worker woken", question_seq=row.question_seq, status=row.status)
 
     def _has_ended(self, row: OpenGeneration) -> bool:

@@ -23,18 +23,27 @@ class Fit:
     is_reduced: bool
 
 
+def crowded(size: int) -> int:
+    """Workers for channels that ask much at once, beside so many of the agent (docs/adr/0061)."""
+    return max(AGENT_SIZES[0], size // 5)
+
+
 def fit(overrides: dict[str, str], quota: int) -> Fit:
     """The stage's wishes within the quota.
 
     An agent that took every worker would leave none for whoever posts and reads. So it gets a
-    quarter at most, and where there is room, the API, handshakes and delivery have their own. A
+    quarter at most, its crowd's included, and where there is room, the API, handshakes and delivery have their own. A
     reservation of the stage's own (not 0) stays.
     """
     parameters: dict[str, str] = {}
     reduced = False
     if "MaximumConcurrency" in overrides:
         wanted = int(overrides["MaximumConcurrency"])
-        possible = max(size for size in AGENT_SIZES if size == AGENT_SIZES[0] or size <= quota // 4)
+        possible = max(
+            size
+            for size in AGENT_SIZES
+            if size == AGENT_SIZES[0] or size + crowded(size) <= quota // 4
+        )
         parameters["MaximumConcurrency"] = str(min(wanted, possible))
         reduced = possible < wanted
     for name in RESERVED_SHARE.keys() & overrides.keys():
