@@ -6,6 +6,7 @@ from threading import Barrier
 import pytest
 from tests.doubles.canary import canary
 from tests.doubles.repository import InMemoryRepository
+from tests.doubles.yesterday import YesterdaysRepository
 
 from commons import keys
 from commons.dal import DeleteWrite, Item, Query, Table, Update
@@ -427,6 +428,17 @@ def test_replies_that_are_open_already_count(
         service.dispatch([_message(seq=seq)])
 
     assert _crowded(queue) == [False] * PLACES + [True]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_opened_a_moment_ago_counts(queue: RecordingQueue, seed: int) -> None:
+    repository = YesterdaysRepository(seed=seed)
+    _channel(repository, mode="always")
+
+    for seq in range(1, PLACES + 3):
+        dispatcher(queue, repository).dispatch([_message(seq=seq)])
+
+    assert _crowded(queue) == [False] * PLACES + [True] * 2
 
 
 def test_a_channel_that_has_its_replies_is_crowded_no_more(
