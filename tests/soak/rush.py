@@ -40,7 +40,7 @@ PATIENCE_SECONDS = 600.0
 
 BESIDE_SECONDS = 20.0
 """Until the other channel's reply begins: two cores dispatch the five hundred questions before its own
-in some eight. It does not wait for any of their replies, which take minutes."""
+in some ten. It does not wait for any of their replies, which take minutes."""
 
 LOOK_SECONDS = 0.2
 
