@@ -10,9 +10,12 @@ from statistics import quantiles
 import pytest
 from tests.e2e.clients import REPLY_TIMEOUT, Json, RestClient, Socket, spoken
 
+from commons.services.crowding import PLACES
 from devstack.local_stack import LocalStack
 
 type Connect = Callable[..., AbstractContextManager[Socket]]
+
+MANY = PLACES + 5
 
 MODEL_ERROR_MARK = "demo-model-internal-error"
 """Stands in every error text that the demo model makes up."""
@@ -85,6 +88,26 @@ def test_twenty_channels_are_answered_at_once_and_hold_no_delivery_back(
         for channel in channels:
             (reply,) = ends(socket, channel, 1)
             assert text_of_generation(socket, channel, reply) == reply["data"]["text"]
+
+
+def test_more_questions_at_once_than_a_channel_has_places_are_all_answered(
+    alice: RestClient, connect: Connect
+) -> None:
+    channel = alice.create_channel(mode="always")
+    with (
+        connect(alice, channels=[channel]) as socket,
+        ThreadPoolExecutor(MANY) as pool,
+    ):
+        text = "[[demo total_ms=3000]] Is there room for me, too?"
+        asked = [each["seq"] for each in pool.map(alice.post, [channel] * MANY, [text] * MANY)]
+
+        for question in asked:
+            end = wait_for_end(socket, channel, question, 2 * REPLY_TIMEOUT)
+            assert end["data"]["finishReason"] == "stop"
+
+    events = alice.events(channel)
+    assert len(events) == 2 * MANY
+    assert alice.call("GET", f"/channels/{channel}/generations", 200).json() == {"items": []}
 
 
 RECOVERS = "message.created"
