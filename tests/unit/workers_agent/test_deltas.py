@@ -375,3 +375,26 @@ async def finish_with(listeners: int) -> None:
     deltas._tasks = [asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(asyncio.sleep(0))]
     await deltas.finish(0.3)
     await deltas.stop()
+
+
+async def told_while_it_is_held(room: Room) -> list[dict[str, object]]:
+    seq = room.say("Hello")
+    request = GenerationRequest(channel_id=CHANNEL, question_seq=seq, generation=1)
+    deltas = DeltaBroadcast(request, room.connections, room.broadcaster, pace=FAST)
+    deltas.hold()
+    deltas.add("a text")
+    deltas.start()
+    await asyncio.sleep(0.2)
+    before = list(room.broadcaster.frames("socket"))
+    await deltas.finish(1.0)
+    await deltas.stop()
+    return before
+
+
+def test_a_reply_that_is_being_ended_is_told_when_it_has_ended(room: Room) -> None:
+    room.listen("socket")
+
+    before = asyncio.run(told_while_it_is_held(room))
+
+    assert before == []
+    assert room.broadcaster.text("socket") == "a text"

@@ -24,7 +24,7 @@ from workers_agent.services.claims import (
     LeaseHeldError,
 )
 
-from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, says
+from .conftest import CHANNEL, FAST, Room, ScriptedModel, delivery, redact, says
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
 
@@ -40,12 +40,23 @@ def claims(repository: InMemoryRepository) -> ClaimsService:
     return ClaimsService(repository, seconds=0.2, spend=SpendService(repository))
 
 
-def _die_in_the_middle(room: Room, claims: ClaimsService, seq: int, text: str) -> None:
+def _nothing() -> None:
+    pass
+
+
+def _die_in_the_middle(
+    claims: ClaimsService, seq: int, text: str, *, before_it_is_known: Callable[[], None] = _nothing
+) -> None:
     """What a worker leaves that was killed after a heartbeat."""
     claim = claims.claim(_request(seq))
     assert claim is not None
     claims.beat(claim, text=text, next_index=3)
+    before_it_is_known()
     time.sleep(0.25)
+
+
+def _cancel(room: Room, seq: int) -> None:
+    room.generations.cancel(CHANNEL, "alice", seq)
 
 
 def _end(room: Room, claim: Claim, text: str) -> None:
@@ -78,7 +89,7 @@ def test_a_heartbeat_keeps_the_others_away(room: Room, claims: ClaimsService) ->
 
 def test_a_dead_workers_reply_is_taken_over(room: Room, claims: ClaimsService) -> None:
     seq = room.say("Hello")
-    _die_in_the_middle(room, claims, seq, "Half a")
+    _die_in_the_middle(claims, seq, "Half a")
 
     assert room.answer(ScriptedModel(says("A whole ", "one.")), seq) == []
 
@@ -90,7 +101,7 @@ def test_who_takes_over_starts_with_a_snapshot_past_all_that_was_sent(
 ) -> None:
     room.listen("socket")
     seq = room.say("Hello")
-    _die_in_the_middle(room, claims, seq, "Half a")
+    _die_in_the_middle(claims, seq, "Half a")
 
     room.answer(ScriptedModel(says("A whole ", "one.", delay=0.03)), seq)
 
@@ -194,8 +205,7 @@ def test_a_dead_workers_reply_that_was_cancelled_ends_in_what_it_wrote(
     room: Room, claims: ClaimsService
 ) -> None:
     seq = room.say("Hello")
-    _die_in_the_middle(room, claims, seq, "Half a")
-    room.generations.cancel(CHANNEL, "alice", seq)
+    _die_in_the_middle(claims, seq, "Half a", before_it_is_known=lambda: _cancel(room, seq))
     model = ScriptedModel(says("Hi."))
 
     room.answer(model, seq)
@@ -211,8 +221,7 @@ def test_who_heard_more_than_a_dead_worker_laid_down_hears_the_text_that_it_ends
 ) -> None:
     room.listen("socket")
     seq = room.say("Hello")
-    _die_in_the_middle(room, claims, seq, laid_down)
-    room.generations.cancel(CHANNEL, "alice", seq)
+    _die_in_the_middle(claims, seq, laid_down, before_it_is_known=lambda: _cancel(room, seq))
 
     room.answer(ScriptedModel(says("Hi.")), seq)
 
@@ -221,6 +230,51 @@ def test_who_heard_more_than_a_dead_worker_laid_down_hears_the_text_that_it_ends
     assert frame["text"] == laid_down == room.replies()[0].data.text
     assert isinstance(frame["index"], int)
     assert frame["index"] > 3
+
+
+def test_what_a_dead_worker_wrote_to_a_deleted_question_is_told_to_nobody(
+    room: Room, claims: ClaimsService
+) -> None:
+    seq = room.say("Hello")
+    room.listen("socket")
+
+    def delete() -> None:
+        redact(room, seq)
+        room.generations.cancel_replies_to(CHANNEL, seq)
+
+    _die_in_the_middle(claims, seq, "You asked: Hello", before_it_is_known=delete)
+
+    room.answer(ScriptedModel(says("unused")), seq)
+
+    assert room.broadcaster.frames("socket") == []
+    assert [reply.data.text for reply in room.replies()] == [""]
+
+
+@pytest.mark.parametrize("asks", [None, 1], ids=["all", "one"])
+def test_a_cancel_ends_what_a_dead_worker_left_itself(
+    room: Room, claims: ClaimsService, asks: int | None
+) -> None:
+    seq = room.say("Hello")
+    _die_in_the_middle(claims, seq, "Hel")
+
+    room.generations.cancel(CHANNEL, "alice", asks)
+
+    (reply,) = room.replies()
+    assert (reply.data.reply_to, reply.data.finish_reason) == (seq, "cancelled")
+    assert reply.data.text == "Hel"
+    assert room.generations.list_open(CHANNEL) == []
+
+
+def test_a_cancel_leaves_to_a_living_worker_what_it_writes(
+    room: Room, claims: ClaimsService
+) -> None:
+    seq = room.say("Hello")
+    claims.claim(_request(seq))
+
+    room.generations.cancel(CHANNEL, "alice")
+
+    assert room.replies() == []
+    assert [row.status for row in room.generations.list_open(CHANNEL)] == ["running"]
 
 
 def test_a_reply_cancelled_before_its_first_worker_came_needs_no_delta(room: Room) -> None:
@@ -238,7 +292,7 @@ def test_a_question_that_kills_every_worker_is_closed_with_a_failure(
 ) -> None:
     seq = room.say("Hello")
     for _ in range(3):
-        _die_in_the_middle(room, claims, seq, "")
+        _die_in_the_middle(claims, seq, "")
     model = ScriptedModel(says("Hi."))
 
     room.answer(model, seq)

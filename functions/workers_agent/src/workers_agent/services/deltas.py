@@ -110,6 +110,7 @@ class DeltaBroadcast:
         self._kept = len(text)
         self._told = 0
         self._listeners: dict[str, _Listener] = {}
+        self._is_held = False
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._deadline = 0.0
@@ -154,6 +155,10 @@ class DeltaBroadcast:
                 asyncio.create_task(self._quietly(self._tell())),
                 asyncio.create_task(self._quietly(self._listen())),
             ]
+
+    def hold(self) -> None:
+        """Sends nothing more until the end: the reply is being ended, maybe without its text."""
+        self._is_held = True
 
     async def finish(self, seconds: float) -> None:
         """Sends what is left, also to who missed something, and waits for it so long at most.
@@ -219,6 +224,8 @@ class DeltaBroadcast:
         while not self._closing.is_set():
             await self._wake.wait()
             self._wake.clear()
+            if self._is_held:
+                continue
             if await self._send(seconds=self._pace.post, at_once=self._turn()):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):

@@ -9,7 +9,7 @@ from commons.dynamodb.exceptions import StorageUnavailableError
 from commons.errors import ChannelNotFoundError, UnavailableError
 from commons.observability import log, metrics
 from commons.records.generation import FinishedText, OpenGeneration
-from commons.schemas.event import FailureReason
+from commons.schemas.event import Event, FailureReason, MessageCreated
 from commons.services.generation_endings import Ending
 from commons.services.generation_hold import GenerationLostError
 from commons.services.spend import BudgetSpentError, owed
@@ -120,6 +120,7 @@ class Reply:
             await asyncio.wait({writing, watching}, return_when=asyncio.FIRST_COMPLETED)
             if not writing.done():
                 watching.result()
+                self._deltas.hold()
                 await self._stopped(writing)
                 return self._cancelled()
             return writing.result()
@@ -146,6 +147,7 @@ class Reply:
             raise outcome
 
     def _cancelled(self) -> Ending:
+        self._deltas.hold()
         return Ending(
             text=self._deltas.text,
             finish_reason="cancelled",
@@ -198,8 +200,8 @@ class Reply:
             ending = await self._lay_down(finished)
             await self._append(ending)
             return
-        await self._append(finished)
-        if self._is_told_of():
+        event = await self._append(finished)
+        if self._is_told_of(event):
             self._deltas.start()
             await self._deltas.finish(self._by.pace.last_deltas)
 
@@ -220,11 +222,17 @@ class Reply:
         self._attempts.is_laid_down(row)
         return ending
 
-    def _is_told_of(self) -> bool:
-        """Somebody may have heard another text than the reply ends in."""
-        return bool(self._deltas.text) or not self._claim.is_first
+    def _is_told_of(self, end: Event) -> bool:
+        """Somebody may have heard another text than the reply ends in.
 
-    async def _append(self, ending: Ending) -> None:
+        Of a deleted question nothing is told any more: its reply ends without the text that is there.
+        """
+        text = self._deltas.text
+        if isinstance(end, MessageCreated) and end.data.text != text:
+            return False
+        return bool(text) or not self._claim.is_first
+
+    async def _append(self, ending: Ending) -> Event:
         ending_it = partial(self._by.endings.end, self._row, ending)
         async with self._by.turns.of(self._row.channel_id):
             event = await patiently(ending_it, seconds=self._by.pace.patience)
@@ -239,6 +247,7 @@ class Reply:
             failure=ending.failure,
             claims=self._row.fence,
         )
+        return event
 
     async def _give_back(self, *, failed: bool) -> None:
         with suppress(GenerationLostError):

@@ -65,7 +65,7 @@ class OpenGenerationsService(BaseService):
             return
         now = self._clock()
         wakes = 0
-        is_written = row.status == "running" and row.lease_until > now
+        is_written = row.is_written(now)
         if not is_written and not row.is_worth_answering(now):
             if self._has_ended(row):
                 return

@@ -124,6 +124,10 @@ class OpenGeneration(StoredModel):
     def key(self) -> Key:
         return keys.open_generation_key(self.channel_id, self.question_seq, self.generation)
 
+    def is_written(self, now: int) -> bool:
+        """Whether a worker holds it, which may have died a moment ago."""
+        return self.status == "running" and self.lease_until > now
+
     def is_worth_answering(self, now: int) -> bool:
         """Whether somebody may still wait for it; the time in which it waits itself is not counted."""
         if self.status == "waiting":

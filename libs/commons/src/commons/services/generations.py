@@ -301,16 +301,17 @@ class GenerationsService(BaseService):
         yield from unclaimed
         if len(unclaimed) == len(rows):
             return
-        # Listed again: a worker may have given one back meanwhile.
+        # Listed again: a worker may have given one back meanwhile, or its lease may have run out.
+        now = self._clock()
         for row in self.list_open(channel_id):
-            if row.fence and row.status != "running" and row.is_cancelled(cancels):
+            if row.fence and not row.is_written(now) and row.is_cancelled(cancels):
                 whole = self.find(channel_id, row.question_seq, row.generation)
                 if whole is not None:
                     yield whole
 
     def _close(self, row: OpenGeneration, by: Sender | None) -> None:
-        """Ends a cancelled reply that no worker has; a worker's it sees itself."""
-        if row.status == "running":
+        """Ends a cancelled reply that no worker has; a living worker sees it itself."""
+        if row.is_written(self._clock()):
             return
         cancelled = Ending(
             text=row.text, finish_reason="cancelled", usage=row.usage, cost=owed(row)
@@ -359,6 +360,7 @@ _SHOWN: Final = (
     "requested_by",
     "cancels_seen",
     "fence",
+    "lease_until",
 )
 """Never the text: a list of many long replies would not fit a page. What was never claimed has none
 of the others."""
