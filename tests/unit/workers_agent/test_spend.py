@@ -131,6 +131,13 @@ def test_every_attempt_that_failed_is_counted(room: Room) -> None:
     assert room.set_aside() == usage.tokens
 
 
+def test_an_empty_answer_costs_what_the_provider_says(room: Room) -> None:
+    _ask(room, ScriptedModel(says(finish=COSTS_TEN)))
+
+    assert [failure.data.reason for failure in room.failures()] == ["empty"]
+    assert room.usage() == Cost(requests=2, input_tokens=14, output_tokens=6)
+
+
 def test_a_prompt_that_was_cancelled_before_its_first_word_is_counted(
     room: Room, in_background: InBackground
 ) -> None:

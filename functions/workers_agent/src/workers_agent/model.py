@@ -122,6 +122,7 @@ class ModelFailedError(Exception):
         retryable: the same request may fare better.
         retry_after: seconds the provider asks to wait; None where it does not say.
         refused: the provider turned the request away before it worked on it: nothing is paid.
+        usage: what the provider says it cost, where it does.
     """
 
     def __init__(
@@ -131,12 +132,14 @@ class ModelFailedError(Exception):
         retryable: bool,
         retry_after: float | None = None,
         refused: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retryable = retryable
         self.retry_after = retry_after
         self.refused = refused
+        self.usage = usage
 
 
 class IModel(Protocol):

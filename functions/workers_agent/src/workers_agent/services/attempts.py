@@ -74,7 +74,7 @@ class Attempts:
     def ended(self, failure: ModelFailedError) -> None:
         """An attempt that the provider turned away costs nothing, any other is paid."""
         if not failure.refused:
-            self._unsettled += self._running()
+            self._unsettled += self._counted(failure.usage)
         self._prompt = None
 
     def answered(self, usage: Usage | None) -> Cost:

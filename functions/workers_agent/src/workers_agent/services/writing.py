@@ -149,7 +149,7 @@ def _may_try_again(attempt: int, failure: ModelFailedError) -> bool:
 
 def _ended(end: EndChunk, text: str, calls: Sequence[ToolCallChunk]) -> Written:
     if not text.strip() and not calls and end.finish != "filtered":
-        raise ModelFailedError("empty", retryable=True)
+        raise ModelFailedError("empty", retryable=True, usage=end.usage)
     return Written("stop" if end.finish == "tool_calls" else end.finish, end.usage, calls)
 
 
