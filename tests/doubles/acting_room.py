@@ -36,6 +36,9 @@ CHANNEL = "abcdefghijklmnopqrstuv"
 APPROVAL_SECONDS = 100
 ALICE = Sender(id="alice", kind="user")
 
+HELD: Item = {"status": "running", "lease_until": 4_000_000_000_000}
+"""Of a reply's row: a worker has claimed it, and lives."""
+
 
 class Clock:
     def __init__(self) -> None:
@@ -130,7 +133,7 @@ class Room:
     def claim(self) -> OpenGeneration:
         """As a worker does, the first or the next one."""
         key = keys.open_generation_key(CHANNEL, 1, 1)
-        update = Update(set={"status": "running"}, add={"fence": 1})
+        update = Update(set=HELD, add={"fence": 1})
         return OpenGeneration.model_validate(self.repository.update(Table.CHANNELS, key, update))
 
     def wait(self) -> None:
@@ -204,7 +207,7 @@ def pending_calls(repository: IRepository, channel_id: str, question_seq: int) -
     generations = GenerationsService(repository)
     generations.ask(channel_id, question_seq, "nobody", correlation_id=None)
     key = keys.open_generation_key(channel_id, question_seq, 1)
-    update = Update(set={"status": "running"}, add={"fence": 1})
+    update = Update(set=HELD, add={"fence": 1})
     row = OpenGeneration.model_validate(repository.update(Table.CHANNELS, key, update))
     calls = [NewCall.of(a_tool("notes.add", rule), {"text": "milk"}) for rule in OPEN_RULES]
     step = GenerationStep(

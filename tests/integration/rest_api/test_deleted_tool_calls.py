@@ -1,7 +1,7 @@
 """Deleting a question or a reply empties what tools were asked and said for it."""
 
 import pytest
-from tests.doubles.acting_room import offer, pending_calls
+from tests.doubles.acting_room import HELD, offer, pending_calls
 from tests.doubles.faults import FailingRepository, Failure
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
@@ -33,7 +33,7 @@ def acted(storage: IRepository, alice: Client, *, ended: bool = True) -> str:
     path = f"/v1/channels/{channel}/tools/{{}}/decision"
     alice.post(path.format(denied.call_id), {"decision": "deny"})
     alice.post(path.format(made.call_id), {"decision": "approve"})
-    item = storage.update(Table.CHANNELS, row.key, Update(set={"status": "running"}))
+    item = storage.update(Table.CHANNELS, row.key, Update(set=HELD))
     row = OpenGeneration.model_validate(item)
     calls.finish(row, calls.start(row, made), "ok", f"noted: {WORD}")
     if ended:

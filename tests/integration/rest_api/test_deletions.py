@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.doubles.acting_room import HELD
 from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client
 
@@ -155,7 +156,7 @@ def test_deleting_a_question_cancels_its_reply(
     alice.say(channel, "a question")
     GenerationsService(repository).ask(channel, 1, "alice", correlation_id=None)
     key = keys.open_generation_key(channel, 1, 1)
-    repository.update(Table.CHANNELS, key, Update(set={"status": "running", "fence": 1}))
+    repository.update(Table.CHANNELS, key, Update(set={**HELD, "fence": 1}))
 
     delete(alice, channel)
 

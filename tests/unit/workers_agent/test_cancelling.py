@@ -8,6 +8,7 @@ from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from tests.doubles.acting_room import HELD
 from tests.doubles.meter import Meter
 from tests.doubles.repository import InMemoryRepository
 
@@ -130,7 +131,7 @@ def test_what_a_worker_takes_while_the_others_are_cancelled_is_left_to_it(
 
     def taken_meanwhile(service: GenerationsService, channel_id: str) -> list[OpenGeneration]:
         rows = list_open(service, channel_id)
-        taken = Update(set={"status": "running"}, add={"fence": 1})
+        taken = Update(set=HELD, add={"fence": 1})
         room.repository.update(Table.CHANNELS, rows[2].key, taken)
         return rows
 
@@ -150,7 +151,7 @@ def test_what_a_worker_gives_back_while_the_others_are_cancelled_is_ended_too(
 ) -> None:
     questions = [room.say(f"question {number}") for number in range(3)]
     key = room.row(questions[1]).key
-    written = Update(set={"status": "running"}, add={"fence": 1})
+    written = Update(set=HELD, add={"fence": 1})
     room.repository.update(Table.CHANNELS, key, written)
     list_open = GenerationsService.list_open
 
