@@ -90,6 +90,7 @@ def test_twenty_channels_are_answered_at_once_and_hold_no_delivery_back(
             assert text_of_generation(socket, channel, reply) == reply["data"]["text"]
 
 
+@pytest.mark.alone
 def test_more_questions_at_once_than_a_channel_has_places_are_all_answered(
     alice: RestClient, connect: Connect
 ) -> None:
