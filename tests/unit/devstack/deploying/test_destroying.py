@@ -53,6 +53,26 @@ def test_a_log_group_that_was_made_again_after_its_stack_was_gone_goes_with_the_
     assert log_groups(account) == OTHERS
 
 
+def test_a_log_group_that_comes_again_while_it_is_looked_for_is_deleted_too(
+    account: boto3.session.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def made_once_more(*_: object) -> list[str]:
+        late_calls = [] if pauses else [f"log group {MADE_AGAIN}"]
+        if late_calls:
+            account.client("logs").create_log_group(logGroupName=MADE_AGAIN)
+        return late_calls
+
+    monkeypatch.setattr(destroying, "left_of", made_once_more)
+    monkeypatch.setattr("devstack.deploying.destroying.time.sleep", pauses.append)
+
+    destroy("workers", "dev", force=False)
+
+    assert pauses == [2.0]
+    assert log_groups(account) == OTHERS
+
+
 @pytest.mark.usefixtures("account")
 def test_what_is_left_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(destroying, "left_of", lambda *_: ["parameter /chat/dev/rest/url"])

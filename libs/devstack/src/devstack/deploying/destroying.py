@@ -1,5 +1,6 @@
 """Takes a stage's stack away, and lists what is left of it."""
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ PROTECTION = "ProtectData"
 BUCKET_STACK = "aws-sam-cli-managed-default"
 
 OBJECTS_A_CALL = 1000
+
+LATE_CALL_PAUSES = (2.0, 4.0, 8.0, 0.0)
+"""Seconds. A call that was under way writes its last lines when the stack is gone: a push lasts ten."""
+
+_LOG_GROUP = "log group "
 
 
 def destroy(stack: str, stage: str, *, force: bool, progress: Progress | None = None) -> None:
@@ -48,12 +54,24 @@ def destroy(stack: str, stage: str, *, force: bool, progress: Progress | None = 
         _delete_artifacts(session, each)
     if plan.stack in {"data", ALL}:
         _delete_layers(session, stage)
-    for name in _left_log_groups(session, plan):
-        session.client("logs").delete_log_group(logGroupName=name)
-    left = dict.fromkeys(name for each in plans for name in left_of(session, each))
+    left = _left_in_the_end(session, plan, plans)
     if left:
         raise DevstackError("Left behind: " + ", ".join(left))
     progress.note(f"Nothing is left of {stack} of stage {stage}.")
+
+
+def _left_in_the_end(
+    session: "boto3.session.Session", plan: Plan, plans: list[Plan]
+) -> dict[str, None]:
+    """What stays though log groups are deleted once more: late calls make theirs again meanwhile."""
+    for pause in LATE_CALL_PAUSES:
+        for name in _left_log_groups(session, plan):
+            session.client("logs").delete_log_group(logGroupName=name)
+        left = dict.fromkeys(name for each in plans for name in left_of(session, each))
+        if not any(name.startswith(_LOG_GROUP) for name in left):
+            break
+        time.sleep(pause)
+    return left
 
 
 def left_of(session: "boto3.session.Session", plan: Plan) -> Iterator[str]:
@@ -66,7 +84,7 @@ def left_of(session: "boto3.session.Session", plan: Plan) -> Iterator[str]:
     ):
         yield f"parameter {name}"
     yield from (f"function {name}" for name in _functions(session, plan))
-    yield from (f"log group {name}" for name in _log_groups(session, plan))
+    yield from (f"{_LOG_GROUP}{name}" for name in _log_groups(session, plan))
     if plan.stack in {"data", ALL}:
         for tables in session.client("dynamodb").get_paginator("list_tables").paginate():
             yield from (
