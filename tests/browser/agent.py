@@ -195,6 +195,6 @@ class Agent:
         try:
             while (request := self._queue.waiting.get()) is not None:
                 number = str(next(self._numbers))
-                worker.answer([Delivery(number, number, request)])
+                worker.answer([Delivery(number, number, request, "agent")])
         finally:
             worker.close()

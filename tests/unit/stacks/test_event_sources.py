@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from tools.templates import Template, reference
 
+from devstack.deploying.concurrency import crowded
+
 type Pattern = dict[str, Any]
 
 
@@ -227,6 +229,14 @@ class TestAgent:
         allowed = workers.parameters["MaximumConcurrency"]["AllowedValues"]
         assert {str(value): value for value in allowed} == {
             key: row[column] for key, row in table.items()
+        }
+
+    def test_a_crowd_has_as_many_workers_as_a_deployment_counts_with(
+        self, workers: Template
+    ) -> None:
+        table = workers.body["Mappings"]["Concurrency"]
+        assert {size: row["Crowded"] for size, row in table.items()} == {
+            size: crowded(int(size)) for size in table
         }
 
     def test_the_queue_hides_a_message_six_times_as_long_as_a_worker_may_run(

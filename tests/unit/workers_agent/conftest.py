@@ -405,7 +405,7 @@ def delivery(seq: int, generation: int = 1, *, channel_id: str = CHANNEL) -> Del
         generation=generation,
         correlation_id=f"correlation-{seq}",
     )
-    return Delivery(f"message-{channel_id}-{seq}", f"receipt-{channel_id}-{seq}", request)
+    return Delivery(f"message-{channel_id}-{seq}", f"receipt-{channel_id}-{seq}", request, "agent")
 
 
 def redact(room: Room, seq: int) -> None:

@@ -97,7 +97,7 @@ def test_one_questions_trouble_is_not_the_others(room: Room) -> None:
 def test_a_body_that_is_no_request_goes_back_to_the_queue(room: Room) -> None:
     worker = room.worker(ScriptedModel(says("Hi.")))
 
-    assert worker.answer([Delivery("message-1", "receipt-1", None)]) == ["message-1"]
+    assert worker.answer([Delivery("message-1", "receipt-1", None, "agent")]) == ["message-1"]
 
 
 def test_a_message_about_a_reply_that_nobody_asked_for_is_taken_off(room: Room) -> None:

@@ -108,13 +108,16 @@ def dispatcher(
     queue: RecordingQueue,
     repository: InMemoryRepository,
     membership: MembershipService | None = None,
+    *,
+    generations: GenerationsService | None = None,
+    crowding: CrowdingService | None = None,
 ) -> DispatchService:
     return DispatchService(
         queue,
         repository,
         membership=membership or MembershipService(repository),
-        generations=GenerationsService(repository),
-        crowding=CrowdingService(repository, workers=20),
+        generations=generations or GenerationsService(repository),
+        crowding=crowding or CrowdingService(repository, workers=20),
     )
 
 
@@ -406,13 +409,7 @@ def test_one_channel_has_half_of_the_workers_at_most(
     queue: RecordingQueue, repository: InMemoryRepository, workers: int, places: int
 ) -> None:
     _channel(repository, mode="always")
-    service = DispatchService(
-        queue,
-        repository,
-        membership=MembershipService(repository),
-        generations=GenerationsService(repository),
-        crowding=CrowdingService(repository, workers=workers),
-    )
+    service = dispatcher(queue, repository, crowding=CrowdingService(repository, workers=workers))
 
     service.dispatch([_message(seq=seq) for seq in range(1, 2 * PLACES)])
 
@@ -495,13 +492,7 @@ def test_dispatchers_that_read_the_same_channel_side_by_side_share_its_places(
             return super().of_channel(channel_id)
 
     def dispatch(first: int) -> None:
-        service = DispatchService(
-            queue,
-            repository,
-            membership=MembershipService(repository),
-            generations=GenerationsService(repository),
-            crowding=Together(repository, workers=20),
-        )
+        service = dispatcher(queue, repository, crowding=Together(repository, workers=20))
         service.dispatch([_message(seq=first + seq) for seq in range(PLACES)])
 
     with ThreadPoolExecutor(together) as threads:
@@ -535,6 +526,27 @@ def test_replies_asked_for_anew_go_behind_those_that_are_open(
     assert _crowded(queue) == [False] * PLACES + [True] * 2 * PLACES
 
 
+def test_a_first_reply_that_people_have_decided_about_goes_where_its_question_went(
+    service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
+) -> None:
+    _channel(repository, mode="always")
+    service.dispatch([_message(seq=seq) for seq in range(1, PLACES + 3)])
+    queue.questions.clear()
+    decided = [
+        _message(
+            seq=50 + target,
+            type="tool.decided",
+            message_seq=None,
+            data={"target": target, "generation": 1, "call_id": "c", "decision": "approved"},
+        )
+        for target in (1, PLACES + 2)
+    ]
+
+    service.dispatch(decided)
+
+    assert _crowded(queue) == [False, True]
+
+
 def test_ten_replies_asked_for_anew_in_a_quiet_channel_do_not_crowd_it(
     service: DispatchService, queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
@@ -555,13 +567,7 @@ def test_a_question_whose_crowd_cannot_be_read_waits_apart_and_is_not_held_up(
             raise StorageBusyError("busy")
 
     _channel(repository, mode="always")
-    service = DispatchService(
-        queue,
-        repository,
-        membership=MembershipService(repository),
-        generations=GenerationsService(repository),
-        crowding=CrowdingService(Unreadable(), workers=20),
-    )
+    service = dispatcher(queue, repository, crowding=CrowdingService(Unreadable(), workers=20))
 
     assert service.dispatch([_message()]) is None
 
@@ -587,14 +593,7 @@ def test_a_question_whose_row_storage_does_not_take_comes_again_and_the_others_g
     queue: RecordingQueue, repository: InMemoryRepository
 ) -> None:
     _channel(repository, mode="always")
-    membership = MembershipService(repository)
-    service = DispatchService(
-        queue,
-        repository,
-        membership=membership,
-        generations=ForgetfulGenerations(repository, membership=membership),
-        crowding=CrowdingService(repository, workers=20),
-    )
+    service = dispatcher(queue, repository, generations=ForgetfulGenerations(repository))
 
     undone = service.dispatch([_message(seq=seq) for seq in (1, FORGOTTEN_SEQ, 3)])
 

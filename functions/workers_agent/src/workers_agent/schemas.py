@@ -21,7 +21,7 @@ class Delivery:
     message_id: str
     receipt_handle: str
     request: GenerationRequest | None
-    queue_name: str = ""
+    queue_name: str
 
 
 class ToolRequest(BaseSchema):

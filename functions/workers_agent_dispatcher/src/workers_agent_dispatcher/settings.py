@@ -7,7 +7,7 @@ class DispatcherSettings(TableSettings):
     """Where questions go, and where those go that could not be dispatched.
 
     Attributes:
-        maximum_concurrency: of the agent's queue, at once.
+        maximum_concurrency: workers of the agent's queue at once, by which a channel has its places.
     """
 
     agent_queue_url: str

@@ -7,7 +7,7 @@ class TimerSettings(TableSettings, CallbackSettings):
     """Where frames are posted, and what wakes the agent's workers.
 
     Attributes:
-        maximum_concurrency: of the agent's queue, at once.
+        maximum_concurrency: workers of the agent's queue at once, by which a channel has its places.
     """
 
     agent_queue_url: str

@@ -16,17 +16,21 @@ MADE_AGAIN = "/aws/lambda/chat-dev-workers_presence"
 OTHERS = {"/aws/lambda/chat-dev-websocket_connect", "/aws/lambda/chat-prod-workers_presence"}
 
 
+def make_log_groups(session: boto3.session.Session, stack_name: str, names: set[str]) -> None:
+    groups = {
+        f"Group{number}": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": name}}
+        for number, name in enumerate(sorted(names))
+    }
+    template = json.dumps({"Resources": groups})
+    session.client("cloudformation").create_stack(StackName=stack_name, TemplateBody=template)
+
+
 @pytest.fixture
 def account() -> Iterator[boto3.session.Session]:
     with mock_aws():
         session = Plan.of("workers", "dev").session()
-        groups = {
-            f"Group{number}": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": name}}
-            for number, name in enumerate(sorted({MADE_AGAIN, *OTHERS}))
-        }
         cloudformation = session.client("cloudformation")
-        template = json.dumps({"Resources": groups})
-        cloudformation.create_stack(StackName="groups", TemplateBody=template)
+        make_log_groups(session, "groups", {MADE_AGAIN, *OTHERS})
         topic = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
         cloudformation.create_stack(StackName="chat-dev-websocket", TemplateBody=topic)
         yield session
@@ -59,10 +63,10 @@ def test_a_log_group_that_comes_again_while_it_is_looked_for_is_deleted_too(
     pauses: list[float] = []
 
     def made_once_more(*_: object) -> list[str]:
-        late_calls = [] if pauses else [f"log group {MADE_AGAIN}"]
-        if late_calls:
-            account.client("logs").create_log_group(logGroupName=MADE_AGAIN)
-        return late_calls
+        if pauses:
+            return []
+        make_log_groups(account, "late-call", {MADE_AGAIN})
+        return [f"log group {MADE_AGAIN}"]
 
     monkeypatch.setattr(destroying, "left_of", made_once_more)
     monkeypatch.setattr("devstack.deploying.destroying.time.sleep", pauses.append)

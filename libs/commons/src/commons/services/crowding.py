@@ -37,8 +37,9 @@ class Crowd:
     def keeps(self, request: GenerationRequest) -> bool:
         """Whether it waits apart, because as many others as there are places go before it.
 
-        A question goes behind those that were asked before. A reply that is asked for anew, or that
-        people have decided about, goes behind all: its question may be the oldest of a thousand.
+        A first reply goes behind those to questions that were asked before, also where people have
+        decided about its calls. One that is asked for anew goes behind all: its question may be the
+        oldest of a thousand.
         """
         mine = (request.question_seq, request.generation)
         is_first = request.generation == 1

@@ -32,8 +32,8 @@ def fit(overrides: dict[str, str], quota: int) -> Fit:
     """The stage's wishes within the quota.
 
     An agent that took every worker would leave none for whoever posts and reads. So it gets a
-    quarter at most, its crowd's included, and where there is room, the API, handshakes and delivery have their own. A
-    reservation of the stage's own (not 0) stays.
+    quarter at most, its crowd's included, and where there is room, the API, handshakes and
+    delivery have their own. A reservation of the stage's own (not 0) stays.
     """
     parameters: dict[str, str] = {}
     reduced = False
