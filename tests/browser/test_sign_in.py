@@ -35,8 +35,8 @@ def test_the_hosted_page_signs_in_and_leads_back_to_where_one_was(
 
     alice.click(".sign-in .primary")
 
-    alice.eventually(lambda: alice.texts(".my-name") == ["Alice"], "the name")
-    assert alice.texts(".room-name h2") == ["from a link"]
+    alice.shows(".my-name", "Alice")
+    alice.shows(".room-name h2", "from a link")
     assert alice.driver.current_url == f"{playground.url}/#/channels/{channel}"
     assert hosted.granted == ["authorization_code"]
 
@@ -49,7 +49,7 @@ def test_a_token_that_is_about_to_expire_is_renewed(
     alice.open(f"{playground.url}/")
     alice.click(".sign-in .primary")
 
-    alice.eventually(lambda: alice.texts(".my-name") == ["Alice"], "the name")
+    alice.shows(".my-name", "Alice")
     assert "refresh_token" in hosted.granted
 
 
@@ -70,7 +70,7 @@ def test_signing_out_ends_it_there_too(
 ) -> None:
     alice.open(f"{playground.url}/")
     alice.click(".sign-in .primary")
-    alice.eventually(lambda: alice.texts(".my-name") == ["Alice"], "the name")
+    alice.shows(".my-name", "Alice")
 
     alice.press("Sign out")
 

@@ -15,6 +15,8 @@ from tests.e2e.clients import RestClient
 
 type People = dict[str, RestClient]
 
+CARDS = ".call .call-title"
+
 HOSTILE = {
     "markup": "<img src=x onerror=\"window.caught='argument'\"> **bold**",
     "turned": "abc\u202egnp.exe",
@@ -40,10 +42,6 @@ def asks(playground: Playground, *calls: tuple[str, Mapping[str, Any]], text: st
     playground.agent.model.asks = lambda _question: [Ask(text, calls)]
 
 
-def cards(shown: Window) -> list[str]:
-    return shown.texts(".call .call-title")
-
-
 def test_the_right_person_reads_the_request_approves_it_and_sees_it_done(
     signed_in: SignIn, people: People, playground: Playground
 ) -> None:
@@ -63,13 +61,13 @@ def test_the_right_person_reads_the_request_approves_it_and_sees_it_done(
 
     for each, approver in ((alice, "Bob"), (bob, "you")):
         each.sees("@agent note: buy milk", "I can note that.\n\nIt is done.")
-        assert cards(each) == [f"notes.add\nDone · approved by {approver}"]
+        each.shows(CARDS, f"notes.add\nDone · approved by {approver}")
     assert asked == ["text", "buy milk"]
     assert alice_offered == []
     assert waiting == (["Waits for your approval"], ["Waits for Bob\u2019s approval"])
-    assert alice.all(".draft") == []
+    alice.shows_none(".draft")
     bob.click(".call summary")
-    bob.eventually(lambda: bob.texts(".call-result pre") == ["Noted as <b>7</b>."], "the answer")
+    bob.shows(".call-result pre", "Noted as <b>7</b>.")
     assert bob.all(".call b") == []
     assert playground.agent.tools.names == ["notes.add"]
 
@@ -85,8 +83,8 @@ def test_what_is_denied_is_not_called_and_both_see_who_denied_it(
 
     alice.press("Deny notes.add")
 
-    bob.eventually(lambda: cards(bob) == ["notes.add\nDenied by Alice"], "the denial")
-    assert cards(alice) == ["notes.add\nDenied by you"]
+    bob.shows(CARDS, "notes.add\nDenied by Alice")
+    alice.shows(CARDS, "notes.add\nDenied by you")
     assert playground.agent.tools.made == []
 
 
@@ -132,12 +130,12 @@ def test_arguments_are_text_that_can_be_read_as_a_whole(
     alice.say("@agent do it")
     alice.find(".call .call-buttons")
 
-    values = alice.texts(".call-arguments dd")
+    names, values = alice.texts(".call-arguments dt"), alice.texts(".call-arguments dd")
 
     assert values[:2] == [HOSTILE["markup"], "abc\\u{202e}gnp.exe"]
     assert values[2:4] == ['"true"', "1"]
     assert values[4] == body
-    assert alice.texts(".call-arguments dt")[2] == "zero\\u{200b}width"
+    assert names[2] == "zero\\u{200b}width"
     assert alice.all(".call img, .call strong") == []
     assert alice.driver.execute_script("return window.caught ?? null") is None
     place = alice.find(".call-place")
@@ -165,7 +163,7 @@ def test_everybody_sees_what_is_not_known_and_why_something_failed(
     alice.press("Approve notes.add")
 
     alice.eventually(lambda: len(alice.messages) == 2, "the reply")
-    assert cards(alice) == ["clock.now\nFailed", "notes.add\nOutcome unknown · approved by you"]
+    alice.shows(CARDS, "clock.now\nFailed", "notes.add\nOutcome unknown · approved by you")
     failed, unknown = alice.texts(".call-note")
     assert failed == "It failed: The clock stands still."
     assert "is not known, and it is not called again" in unknown
@@ -187,7 +185,7 @@ def test_a_request_outlives_a_reload_however_much_was_said_since(
     alice.press("Approve notes.add")
 
     alice.eventually(lambda: alice.messages[-1].endswith("It is done."), "the reply")
-    assert cards(alice) == ["notes.add\nDone · approved by you"]
+    alice.shows(CARDS, "notes.add\nDone · approved by you")
 
 
 def test_what_somebody_else_decided_first_is_said_and_stays(
@@ -204,8 +202,8 @@ def test_what_somebody_else_decided_first_is_said_and_stays(
     path = f"/channels/{channel}/tools/{call_id}/decision"
     people["bob"].call("POST", path, 200, json={"decision": "deny"})
 
-    alice.eventually(lambda: cards(alice) == ["notes.add\nDenied by Bob"], "the denial")
-    assert alice.all(".call-buttons") == []
+    alice.shows(CARDS, "notes.add\nDenied by Bob")
+    alice.shows_none(".call-buttons")
 
 
 def test_whoever_becomes_an_owner_may_decide_what_owners_decide(
@@ -221,7 +219,7 @@ def test_whoever_becomes_an_owner_may_decide_what_owners_decide(
     people["alice"].call("PUT", f"/channels/{channel}/members/bob", 200, json={"role": "owner"})
     bob.press("Approve notes.add")
 
-    bob.eventually(lambda: cards(bob) == ["notes.add\nDone · approved by you"], "the call")
+    bob.shows(CARDS, "notes.add\nDone · approved by you")
     assert offered == []
 
 
@@ -230,13 +228,13 @@ def test_a_request_whose_question_is_deleted_is_emptied(signed_in: SignIn, peopl
     bob = signed_in("bob")
     bob.enter(channel)
     seq = people["alice"].post(channel, "@agent note: a secret")["seq"]
-    bob.eventually(lambda: bob.texts(".call-arguments dd") == ["a secret"], "the request")
+    bob.shows(".call-arguments dd", "a secret")
 
     people["alice"].call("DELETE", f"/channels/{channel}/messages/{seq}", 204)
 
-    bob.eventually(lambda: cards(bob) == ["notes.add\nCancelled by Alice"], "the cancel")
+    bob.shows(CARDS, "notes.add\nCancelled by Alice")
     bob.driver.execute_script("document.querySelector('.call details').open = true")
-    assert bob.texts(".call-body .gone") == ["What it was called with was deleted."]
+    bob.shows(".call-body .gone", "What it was called with was deleted.")
     assert "a secret" not in bob.driver.page_source
 
 
@@ -264,7 +262,7 @@ def test_a_request_is_decided_from_the_keyboard_and_told_to_a_listener(
 
     assert told == "The agent asks for your approval of notes.add."
     alice.eventually(lambda: len(playground.agent.tools.made) == 1, "the call")
-    alice.eventually(lambda: cards(alice) == ["notes.add\nDone · approved by you"])
+    alice.shows(CARDS, "notes.add\nDone · approved by you")
     assert focused(alice).startswith("notes.add:")
 
 

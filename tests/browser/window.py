@@ -76,6 +76,14 @@ class Window:
             assert time.monotonic() < deadline, f"{what or 'it'} did not come to pass: {self.page}"
             time.sleep(0.05)
 
+    def shows(self, css: str, *texts: str) -> None:
+        """Waits until the elements have these texts: what others did comes by the socket, later."""
+        self.eventually(lambda: self.texts(css) == list(texts), f"{css}: {texts}")
+
+    def shows_none(self, css: str) -> None:
+        """Waits until there is no such element."""
+        self.eventually(lambda: not self.all(css), f"no {css}")
+
     def find(self, css: str, seconds: float = SECONDS) -> WebElement:
         self.eventually(lambda: self.all(css), css, seconds)
         return self.all(css)[0]

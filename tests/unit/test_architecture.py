@@ -238,6 +238,19 @@ def test_no_code_creates_a_resource() -> None:
     assert created == []
 
 
+def test_no_browser_test_asserts_a_text_that_it_has_not_waited_for() -> None:
+    looks = [
+        f"{path.name}:{node.lineno}"
+        for path in (ROOT / "tests/browser").glob("test_*.py")
+        for statement in ast.walk(ast.parse(path.read_text()))
+        if isinstance(statement, ast.Assert)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute) and node.attr in {"texts", "messages", "find"}
+    ]
+
+    assert looks == []
+
+
 # -- handlers
 
 
