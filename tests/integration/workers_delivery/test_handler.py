@@ -154,7 +154,7 @@ def test_what_storage_did_not_let_deliver_comes_again_and_is_not_parked(  # noqa
 
     records = [channel.say("first"), channel.say("second")]
     with monkeypatch.context() as down:
-        down.setattr(ConnectionsService, "small_room", fail)
+        down.setattr(ConnectionsService, "first_page", fail)
         answer = lambda_handler({"Records": records}, lambda_context)
 
     sequence_number = records[0]["dynamodb"]["SequenceNumber"]

@@ -405,32 +405,108 @@ def test_a_channel_that_is_read_slowly_delays_no_other_and_comes_apart_from_the_
     assert world.received("a") == [("C", 1), ("C", 2)]
 
 
-@pytest.mark.parametrize(("few", "set_aside"), [(1, 0), (0, 1)])
-def test_what_a_push_that_takes_too_long_was_to_bring_comes_and_to_few_before_what_is_later(
-    world: World, monkeypatch: pytest.MonkeyPatch, few: int, set_aside: int
-) -> None:
-    monkeypatch.setattr("workers_delivery.services.delivery.BATCH_SECONDS", 0.1)
-    monkeypatch.setattr("workers_delivery.services.delivery.FEW", few)
-    world.connect("alice", "a", "C")
-    early, later = world.say("C"), world.say("C")
-    send, release = world.broadcaster.send, threading.Event()
+class Hanging:
+    """Posts that nobody answers until they are released."""
 
-    def hanging(*_args: object, **_kwargs: object) -> Outcome:
-        release.wait(10)
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.release = threading.Event()
+        self._send = world.broadcaster.send
+        self._monkeypatch = monkeypatch
+        self._world = world
+        monkeypatch.setattr("workers_delivery.services.delivery.BATCH_SECONDS", 0.1)
+        monkeypatch.setattr(world.broadcaster, "send", self._hang)
+
+    def _hang(self, *_args: object, **_kwargs: object) -> Outcome:
+        self.release.wait(10)
         raise StorageBusyError
 
-    monkeypatch.setattr(world.broadcaster, "send", hanging)
-    delivery = world.deliver(early)
-    monkeypatch.setattr(world.broadcaster, "send", send)
-    world.deliver(later)
-    release.set()
+    def ends(self) -> None:
+        """For what is posted from here on."""
+        self._monkeypatch.setattr(self._world.broadcaster, "send", self._send)
 
-    assert (delivery.set_aside, delivery.undelivered) == (set_aside, ())
+
+def test_what_follows_a_push_that_takes_too_long_comes_after_what_that_was_to_bring(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    world.connect("bob", "b", "D")
+    early, later, elsewhere = world.say("C"), world.say("C"), world.say("D")
+    hanging = Hanging(world, monkeypatch)
+    first = world.deliver(early)
+    hanging.ends()
+
+    second = world.deliver(later, elsewhere)
+
+    assert (first.set_aside, first.undelivered) == (1, ())
+    assert (second.set_aside, second.undelivered) == (1, ())
+    assert (world.seqs("a"), world.seqs("b")) == ([], [1])
     assert world.run_errands() == []
-    received = world.received("a")
-    assert set(received) == {("C", 1), ("C", 2)}
-    if not set_aside:
-        assert received == [("C", 1), ("C", 2)]
+    hanging.release.set()
+    assert world.first_seen("a") == [1, 2]
+
+
+def test_once_the_queue_has_brought_what_waited_the_stream_brings_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    hanging = Hanging(world, monkeypatch)
+    world.deliver(world.say("C"))
+    hanging.ends()
+    (early,) = world.queues.ranges
+    world.queues.ranges = []
+    world.deliver(world.say("C"))
+
+    # The first is brought while the second waits: the third still waits behind that.
+    assert world.take(early) == []
+    world.deliver(world.say("C"))
+    assert world.seqs("a") == [1]
+    assert world.run_errands() == []
+    delivery = world.deliver(world.say("C"))
+
+    hanging.release.set()
+    assert delivery.set_aside == 0
+    assert world.seqs("a") == [1, 2, 3, 4]
+
+
+def test_what_the_queue_has_not_brought_yet_still_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    hanging = Hanging(world, monkeypatch)
+    world.deliver(world.say("C"))
+    hanging.ends()
+    (early,) = world.queues.ranges
+    slow = Slow(world, monkeypatch, "C")
+    slow.fails = True
+
+    assert world.take(early) == ["0"]
+
+    slow.fails = False
+    slow.release.set()
+    hanging.release.set()
+    assert world.deliver(world.say("C")).set_aside == 1
+    assert world.run_errands() == []
+    assert world.first_seen("a") == [1, 2]
+
+
+def test_where_it_cannot_be_noted_that_something_waits_the_stream_hands_it_over_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    hanging = Hanging(world, monkeypatch)
+    event = world.say("C")
+
+    with monkeypatch.context() as down:
+        down.setattr(world.repository, "put", failing)
+        delivery = world.deliver(event)
+
+    hanging.release.set()
+    assert [each.reason for each in delivery.undelivered] == ["unavailable"]
+    assert world.queues.ranges == []
+
+
+def failing(*_args: object, **_kwargs: object) -> None:
+    raise StorageBusyError
 
 
 def test_a_push_that_was_abandoned_sends_nothing_when_its_read_comes_back(

@@ -18,6 +18,7 @@ from commons.services.removals import RemovalsService
 from commons.services.replay import ReplayService
 from commons.services.subscriptions_ending import SubscriptionsEndingService
 from workers_delivery.queues import IDeliveryQueues, SqsDeliveryQueues
+from workers_delivery.services.backlog import BacklogService
 from workers_delivery.services.batches import BatchService
 from workers_delivery.services.delivery import DeliveryService
 from workers_delivery.services.push import IGateway, PushContext
@@ -101,6 +102,7 @@ def build_services(
             epoch=epoch,
         ),
         slow=slow,
+        backlog=BacklogService(repository, epoch=epoch),
         queues=queues,
     )
     ending = SubscriptionsEndingService(repository, broadcasts=broadcasts, connections=connections)

@@ -184,6 +184,11 @@ def shards_key(channel_id: str) -> Key:
     return {"channel_id": channel_id, "sk": "#"}
 
 
+def backlog_key(channel_id: str) -> Key:
+    """Sorts before every subscription, and after the row of the shards."""
+    return {"channel_id": channel_id, "sk": "#backlog"}
+
+
 def removals_key(channel_id: str) -> Key:
     return {"channel_id": f"removed#{channel_id}", "sk": SOLE}
 

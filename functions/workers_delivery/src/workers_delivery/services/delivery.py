@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Final
 
 from commons.clock import rfc3339
@@ -15,6 +14,7 @@ from commons.observability import log, metrics
 from commons.services.base import BaseService
 from workers_delivery.queues import IDeliveryQueues
 from workers_delivery.schemas import Departed, ParkedRange, ParkingReason, RoomRange
+from workers_delivery.services.backlog import BacklogService
 from workers_delivery.services.push import (
     ChannelPush,
     EventsBySeq,
@@ -36,9 +36,6 @@ answers by now may have taken nothing a moment ago."""
 
 MANY: Final = 20
 """Connections to be brought up by more than two messages of the queue."""
-
-FEW: Final = 100
-"""Connections that an abandoned push puts back, each for itself: 16 writes at a time."""
 
 TIDY_SECONDS: Final = 0.25
 """For forgetting what is gone; what is left over answers 410 again."""
@@ -76,6 +73,7 @@ class DeliveryService(BaseService):
     Args:
         context: what pushes work with.
         slow: takes connections that did not take a push in time.
+        backlog: keeps what is later behind what was set aside.
         queues: take what is done apart from the stream.
     """
 
@@ -85,11 +83,13 @@ class DeliveryService(BaseService):
         *,
         context: PushContext,
         slow: SlowConnectionsService,
+        backlog: BacklogService,
         queues: IDeliveryQueues,
     ) -> None:
         super().__init__(repository)
         self._context = context
         self._slow = slow
+        self._backlog = backlog
         self._queues = queues
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tidy")
 
@@ -110,8 +110,14 @@ class DeliveryService(BaseService):
             last=asked.to_seq,
             shard=asked.shard,
             shards=asked.shards,
+            is_of_queue=True,
         )
-        return self._push([stretch], seconds=None)
+        delivery = self._push([stretch], seconds=None)
+        if asked.shard is None and not any(
+            each.reason == "unavailable" for each in delivery.undelivered
+        ):
+            self._backlog.clear(asked.channel_id, asked.to_seq)
+        return delivery
 
     def _push(self, stretches: Sequence[Stretch], *, seconds: float | None) -> Delivery:
         pushes = [ChannelPush(self._context, stretch) for stretch in stretches]
@@ -126,7 +132,7 @@ class DeliveryService(BaseService):
                 outcome.take(push.stretch, future)
             else:
                 push.abandon()
-                outcome.late.append(push)
+                outcome.late.append(push.stretch)
         return self._settle(outcome)
 
     def _settle(self, outcome: "_Outcome") -> Delivery:
@@ -136,20 +142,15 @@ class DeliveryService(BaseService):
                 outcome.unserved.append(report.stretch)
         slow = [] if is_outage else [each for report in outcome.reports for each in report.slow]
         adrift = [(row, row.live_after or 0) for each in outcome.reports for row in each.adrift]
-        # The next batch must not overtake what few connections of an abandoned push still wait for.
-        few = {push: due for push in outcome.late if 0 < len(due := push.due()) <= FEW}
-        left = self._slow.put_back([*slow, *adrift, *chain.from_iterable(few.values())])
+        left = self._slow.put_back([*slow, *adrift])
         # It has a hole in what it was sent: the others get a repeat.
         outcome.unserved += [
             report.stretch
             for report in outcome.reports
             if report.stretch.channel_id in left and report.stretch not in outcome.unserved
         ]
-        back = [
-            self._set_aside(push.stretch)
-            for push in outcome.late
-            if push not in few or push.stretch.channel_id in left
-        ]
+        behind = [report.stretch for report in outcome.reports if report.is_behind]
+        back = [self._set_aside(stretch) for stretch in (*outcome.late, *behind)]
         back += [self._spread(report) for report in outcome.reports if report.rooms_shards]
         back += [self._again(stretch) for stretch in outcome.unserved]
         self._tidy(outcome.reports)
@@ -205,7 +206,11 @@ class DeliveryService(BaseService):
         return oldest is None or oldest > rfc3339(datetime.fromtimestamp(moment, UTC))
 
     def _set_aside(self, stretch: Stretch) -> Stretch | None:
-        """Lets the queue bring it; returns what the queue did not take."""
+        """Lets the queue bring it, and what follows; returns what the queue did not take."""
+        try:
+            self._backlog.note(stretch.channel_id, stretch.last)
+        except UnavailableError:
+            return stretch
         return self._send(stretch, [_room_range(stretch, stretch.shard, stretch.shards)])
 
     def _spread(self, report: PushReport) -> Stretch | None:
@@ -273,7 +278,7 @@ class _Outcome:
 
     def __init__(self) -> None:
         self.reports: list[PushReport] = []
-        self.late: list[ChannelPush] = []
+        self.late: list[Stretch] = []
         self.unserved: list[Stretch] = []
         self.failed: list[ParkedRange] = []
 

@@ -75,6 +75,7 @@ class Stretch:
     Attributes:
         shard: None: of the whole room.
         shards: over how many the room was spread when this was told.
+        is_of_queue: it waits behind nothing: what was to come before it has come.
     """
 
     channel_id: str
@@ -83,6 +84,7 @@ class Stretch:
     known: EventsBySeq = field(default_factory=dict)
     shard: int | None = None
     shards: int = 1
+    is_of_queue: bool = False
 
 
 @dataclass(slots=True)
@@ -92,6 +94,7 @@ class PushReport:
     Attributes:
         rooms_shards: a room that is too full for one worker is spread over so many, and nobody was
             sent anything; 0: it is not.
+        is_behind: earlier events wait in the queue, and nobody was sent anything.
         listening: live subscriptions there were.
         delivered: connections that took all of their frames.
         gone: connections that do not exist any more.
@@ -106,6 +109,7 @@ class PushReport:
 
     stretch: Stretch
     rooms_shards: int = 0
+    is_behind: bool = False
     listening: int = 0
     delivered: int = 0
     gone: frozenset[str] = frozenset()
@@ -141,10 +145,6 @@ class ChannelPush:
         """Nobody waits for it any more: it posts nothing that it has not begun to post."""
         self._is_abandoned = True
 
-    def due(self) -> list[tuple[Subscription, int]]:
-        """Who listens, each with the last event before this push; nobody before that was read."""
-        return [(row, self._after(row)) for row in self._listeners.values()]
-
     def run(self) -> PushReport:
         """Posts what everybody is due, once.
 
@@ -154,7 +154,7 @@ class ChannelPush:
         report, context = self._report, self._context
         began = context.clock()
         self._read_listeners()
-        if report.rooms_shards or not self._listeners:
+        if report.is_behind or report.rooms_shards or not self._listeners:
             return report
         self._read_events()
         self._note_departures()
@@ -179,10 +179,14 @@ class ChannelPush:
         context, stretch = self._context, self._stretch
         self._began_at = context.epoch()
         if stretch.shard is None:
-            rows, shards = context.connections.small_room(stretch.channel_id, FULL_ROOM)
-            if shards:
-                self._report.rooms_shards = shards
+            page = context.connections.first_page(stretch.channel_id, FULL_ROOM)
+            if page.backlog is not None and not stretch.is_of_queue:
+                self._report.is_behind = True
                 return
+            if page.shards:
+                self._report.rooms_shards = page.shards
+                return
+            rows = page.subscriptions
         else:
             rows = context.connections.shard(stretch.channel_id, stretch.shard)
         self._report.adrift = [row for row in rows if self._is_adrift(row)]

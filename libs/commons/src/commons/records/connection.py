@@ -159,24 +159,42 @@ class UserConnection(StoredModel):
     connected_at: int
 
 
+_NO_SUBSCRIPTION: Final = {
+    "connection_id": "#",
+    "user_id": "#",
+    "state": "replaying",
+    "expires_at": 0,
+    "connected_at": 0,
+}
+"""What makes a row about a room, to an older release, a subscription that has expired."""
+
+
 class RoomShards(StoredModel):
     """The row `(C, #)`: over how many shards a room's subscriptions are spread; none: one.
 
-    It sorts before every subscription, so whoever reads the room's first page has it. To an older
-    release it is a subscription that is not live and has expired.
+    It sorts before every subscription, so whoever reads the room's first page has it.
     """
 
     shards: int
 
     def to_item(self, channel_id: str) -> Item:
+        return {**keys.shards_key(channel_id), **_NO_SUBSCRIPTION, "shards": self.shards}
+
+
+class Backlog(StoredModel):
+    """The row `(C, #backlog)`: the room's events up to a number wait in delivery's queue.
+
+    It sorts as `RoomShards` does, before every subscription.
+    """
+
+    backlog_through: int
+
+    def to_item(self, channel_id: str, *, ttl: int) -> Item:
         return {
-            **keys.shards_key(channel_id),
-            "shards": self.shards,
-            "connection_id": "#",
-            "user_id": "#",
-            "state": "replaying",
-            "expires_at": 0,
-            "connected_at": 0,
+            **keys.backlog_key(channel_id),
+            **_NO_SUBSCRIPTION,
+            "backlog_through": self.backlog_through,
+            "ttl": ttl,
         }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from heapq import merge
 from itertools import chain
@@ -19,7 +20,7 @@ from commons.dal import (
     Table,
 )
 from commons.dynamodb.exceptions import ConditionFailedError
-from commons.records.connection import RoomShards, Subscription
+from commons.records.connection import Backlog, RoomShards, Subscription
 from commons.services.base import BaseService
 from commons.services.subscription_writes import IS_FREE
 
@@ -35,10 +36,29 @@ _ATTRIBUTES: Final = (
     "live_since",
     "replaying_since",
     "shards",
+    "backlog_through",
 )
 """What is read of a room: less to parse, which is most of what reading 10,000 rows takes."""
 
 _SHARDS_AT_ONCE: Final = 16
+
+
+type _Row = Subscription | RoomShards | Backlog
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPage:
+    """What one call tells of a room.
+
+    Attributes:
+        subscriptions: those of the page.
+        shards: 0 where those are all, else over how many shards the room is spread.
+        backlog: its events wait in delivery's queue, up to this one; None: none does.
+    """
+
+    subscriptions: list[Subscription]
+    shards: int
+    backlog: int | None
 
 
 class RoomsService(BaseService):
@@ -101,26 +121,18 @@ class RoomsService(BaseService):
 
     def first_of_room(self, channel_id: str, limit: int) -> tuple[list[Subscription], bool]:
         """Up to `limit` subscriptions, by one call, and whether those are all there are."""
-        found, shards = self._first_page(channel_id, limit)
-        return found[:limit], shards == 0
+        page = self.first_page(channel_id, limit)
+        return page.subscriptions[:limit], page.shards == 0
 
-    def small_room(self, channel_id: str, limit: int) -> tuple[list[Subscription], int]:
-        """The room's subscriptions, by one call, where there are no more than `limit` of them.
-
-        Returns:
-            They, and 0; of a room that is fuller none, and over how many shards it is spread.
-        """
-        found, shards = self._first_page(channel_id, limit)
-        return ([], shards) if shards else (found, 0)
-
-    def _first_page(self, channel_id: str, limit: int) -> tuple[list[Subscription], int]:
-        """Subscriptions of the first shard, and 0 where those are all, else the number of shards."""
+    def first_page(self, channel_id: str, limit: int) -> FirstPage:
+        """The room, by one call, where there are no more than `limit` subscriptions."""
         page = self.repository.query(_query(channel_id, limit=limit + 1))
         rows = list(map(_row, page.items))
         shards = next((row.shards for row in rows if isinstance(row, RoomShards)), 1)
+        backlog = next((row.backlog_through for row in rows if isinstance(row, Backlog)), None)
         found = _subscriptions(rows)
         are_all = shards == 1 and len(found) <= limit and page.last_key is None
-        return found, 0 if are_all else shards
+        return FirstPage(found, 0 if are_all else shards, backlog)
 
     def walk(
         self, channel_id: str, *, page: int, past_user: str | None = None
@@ -202,7 +214,7 @@ class RoomsService(BaseService):
         sort: SortPrefix | None = None,
         low: str | None = None,
         limit: int | None = None,
-    ) -> Iterator[Subscription | RoomShards]:
+    ) -> Iterator[_Row]:
         query = _query(channel_id, shard, sort=sort, low=low, limit=limit)
         return map(_row, self.repository.iterate(query))
 
@@ -232,14 +244,15 @@ def _query(
     )
 
 
-def _row(item: Item) -> Subscription | RoomShards:
-    model = RoomShards if "shards" in item else Subscription
-    return model.model_validate(item)
+def _row(item: Item) -> _Row:
+    if "shards" in item:
+        return RoomShards.model_validate(item)
+    return (Backlog if "backlog_through" in item else Subscription).model_validate(item)
 
 
-def _only_subscriptions(rows: Iterable[Subscription | RoomShards]) -> Iterator[Subscription]:
+def _only_subscriptions(rows: Iterable[_Row]) -> Iterator[Subscription]:
     return (row for row in rows if isinstance(row, Subscription))
 
 
-def _subscriptions(*rows: Iterable[Subscription | RoomShards]) -> list[Subscription]:
+def _subscriptions(*rows: Iterable[_Row]) -> list[Subscription]:
     return [row for some in rows for row in _only_subscriptions(some)]
