@@ -29,6 +29,7 @@ from commons.dal import DynamoDBRepository, Table
 from commons.observability import metrics
 from commons.realtime.broadcaster import Broadcaster
 from commons.schemas.event import Event, MessageCreated, MessageCreatedData, Sender
+from commons.schemas.lambda_events import QueueRecord
 from workers_delivery.composition import build_services
 from workers_delivery.schemas import CatchUp, Departed, ParkedRange, RoomRange
 from workers_delivery.services.delivery import DeliveryService
@@ -62,6 +63,12 @@ class Queue:
 
     def send_departed(self, users: Sequence[Departed]) -> None:
         raise AssertionError(users)
+
+    def finish(self, records: Sequence[QueueRecord]) -> None:
+        """Nobody waits behind them."""
+
+    def retry(self, records: Sequence[QueueRecord]) -> None:
+        raise AssertionError(records)
 
 
 @dataclass(frozen=True)

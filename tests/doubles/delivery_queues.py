@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from commons.schemas.lambda_events import QueueRecord
 from workers_delivery.queues import IDeliveryQueues
 from workers_delivery.schemas import CatchUp, Departed, ParkedRange, RoomRange
 
@@ -18,3 +19,9 @@ class NoQueues(IDeliveryQueues):
 
     def send_departed(self, users: Sequence[Departed]) -> None:
         raise AssertionError(users)
+
+    def finish(self, records: Sequence[QueueRecord]) -> None:
+        raise AssertionError(records)
+
+    def retry(self, records: Sequence[QueueRecord]) -> None:
+        raise AssertionError(records)

@@ -81,3 +81,4 @@ def test_a_queue_that_is_not_to_be_reached_fails_like_storage(unreachable: SqsQu
         unreachable.send(QueueMessage("b"))
     assert unreachable.send_all([QueueMessage("b"), QueueMessage("c")]) == [0, 1]
     unreachable.hide(["handle"], 5)
+    unreachable.delete(["handle"])

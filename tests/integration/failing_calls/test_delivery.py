@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import pytest
+from tests.doubles.queue_records import queue_record
 from tests.integration.failing_calls.room import CHANNEL, FAILURES, Room
 
 from commons import keys
@@ -14,7 +15,7 @@ from commons.dal.serialisation import serialize_item
 from commons.records.connection import REPLAY_SECONDS
 from commons.schemas.base import BaseSchema
 from commons.schemas.event import MemberLeftData, Sender
-from commons.schemas.lambda_events import StreamRecord
+from commons.schemas.lambda_events import QueueRecord, StreamRecord
 from commons.services.event_log import Draft, EventLogService
 from workers_delivery.composition import build_services
 from workers_delivery.schemas import CatchUp, Departed, ParkedRange, RoomRange
@@ -44,6 +45,12 @@ class Queues:
 
     def send_departed(self, users: Sequence[Departed]) -> None:
         self.errands += users
+
+    def finish(self, records: Sequence[QueueRecord]) -> None:
+        """Whoever holds the errands forgets those that are done anyway."""
+
+    def retry(self, records: Sequence[QueueRecord]) -> None:
+        """They come again as soon as they are asked for."""
 
 
 class World:
@@ -89,10 +96,7 @@ class World:
         """Once; those that failed come again."""
         errands, self.queues.errands = self.queues.errands, []
         failed = self._batches.take_queue(
-            [
-                {"messageId": str(number), "eventSource": "aws:sqs", "body": errand.to_json()}
-                for number, errand in enumerate(errands)
-            ]
+            [queue_record(str(number), errand.to_json()) for number, errand in enumerate(errands)]
         )
         self.queues.errands += [errands[int(message_id)] for message_id in failed]
 

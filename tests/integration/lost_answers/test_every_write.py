@@ -15,6 +15,7 @@ from mcp_types import Tool
 from tests.doubles.acting_room import OPEN_RULES, offer, pending_call_id, pending_calls
 from tests.doubles.broadcaster import InMemoryBroadcaster
 from tests.doubles.faults import NEVER, RepeatingRepository
+from tests.doubles.queue_records import queue_record
 from tests.integration.rest_api.client import Client
 
 from commons.clock import epoch_seconds
@@ -276,9 +277,7 @@ def check_presence(world: World, mark: str | None = None) -> object:
         queue=NoQueue(),
     )
     check = Check(channel_id=world.channel, user_id="bob", mark=mark)
-    return services.checks.take(
-        [{"messageId": "1", "eventSource": "aws:sqs", "body": check.to_json()}]
-    )
+    return services.checks.take([queue_record("1", check.to_json())])
 
 
 def come_online(world: World) -> object:

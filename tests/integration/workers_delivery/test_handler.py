@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.queue_records import queue_record
 from tests.integration.workers_delivery.conftest import ParkingQueue
 from tests.integration.workers_delivery.support import Gateway
 
@@ -113,19 +114,7 @@ def other(moto_repository: DynamoDBRepository, dynamodb: "DynamoDBClient") -> Ch
 
 
 def queued(message_id: str, body: object) -> "QueueRecord":
-    return cast(
-        "QueueRecord",
-        {
-            "messageId": message_id,
-            "receiptHandle": "AQEB",
-            "body": json.dumps(body),
-            "attributes": {"ApproximateReceiveCount": "1"},
-            "messageAttributes": {},
-            "eventSource": "aws:sqs",
-            "eventSourceARN": "arn:aws:sqs:eu-west-1:1:chat-test-parking",
-            "awsRegion": "eu-west-1",
-        },
-    )
+    return queue_record(message_id, json.dumps(body))
 
 
 def test_what_was_appended_reaches_the_connection(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.queue_records import queue_record
 from tests.integration.workers_delivery.support import (
     Gateway,
     context_of,
@@ -164,7 +165,7 @@ def test_a_check_that_cannot_be_read_comes_again_alone(
     room: Room, lambda_context: LambdaContext
 ) -> None:
     def message(message_id: str, body: object) -> "QueueRecord":
-        return {"messageId": message_id, "eventSource": "aws:sqs", "body": json.dumps(body)}
+        return queue_record(message_id, json.dumps(body), queue="chat-test-departures")
 
     answer = lambda_handler(
         {

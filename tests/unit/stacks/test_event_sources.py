@@ -38,6 +38,8 @@ def _alternative(pattern: object, value: object) -> bool:
     match pattern:
         case {"exists": bool(wanted)}:
             return (value is not None) == wanted
+        case {"anything-but": list(others)}:
+            return value is not None and value not in others
         case {"prefix": str(prefix)}:
             return isinstance(value, str) and value.startswith(prefix)
         case _:
@@ -156,7 +158,7 @@ class TestPresence:
         [
             change("INSERT", new={"state": "live"}),
             change("MODIFY", old={"state": "replaying"}, new={"state": "live"}),
-            change("REMOVE", old={"state": "live"}),
+            change("REMOVE", old={"state": "live", "user_id": "alice"}),
         ],
         ids=["subscribed", "replayed", "ended"],
     )
@@ -172,8 +174,9 @@ class TestPresence:
             change("MODIFY", old={"state": "live"}, new={"state": "live"}),
             change("INSERT", new={"expires_at": "1"}),
             change("REMOVE", old={"expires_at": "1"}),
+            change("REMOVE", old={"state": "replaying", "user_id": "#"}),
         ],
-        ids=["replaying", "renewed", "ticket", "spent ticket"],
+        ids=["replaying", "renewed", "ticket", "spent ticket", "a row about a room"],
     )
     def test_nothing_else_wakes_it(self, changed: dict[str, Any], record: dict[str, Any]) -> None:
         assert not wakes(changed, record)

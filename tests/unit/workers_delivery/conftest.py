@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.queue_records import queue_record
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
@@ -20,6 +21,7 @@ from commons.schemas.event import (
     MessageCreatedData,
     Sender,
 )
+from commons.schemas.lambda_events import QueueRecord
 from commons.services.connections import ConnectionsService
 from commons.services.event_log import Draft, EventLogService
 from workers_delivery.composition import Services, build_services
@@ -53,6 +55,8 @@ class Queues:
 
     Attributes:
         is_down: they take nothing.
+        finished: ids of messages that were let go of before the batch was through.
+        retried: ids of those that are to show again soon.
     """
 
     parked: list[ParkedRange] = field(default_factory=list)
@@ -60,6 +64,8 @@ class Queues:
     catch_ups: list[CatchUp] = field(default_factory=list)
     departed: list[Departed] = field(default_factory=list)
     is_down: bool = False
+    finished: list[str] = field(default_factory=list)
+    retried: list[str] = field(default_factory=list)
 
     def park(self, parked: ParkedRange) -> None:
         self._take(self.parked, [parked])
@@ -72,6 +78,12 @@ class Queues:
 
     def send_departed(self, users: Sequence[Departed]) -> None:
         self._take(self.departed, users)
+
+    def finish(self, records: Sequence[QueueRecord]) -> None:
+        self.finished += [record["messageId"] for record in records]
+
+    def retry(self, records: Sequence[QueueRecord]) -> None:
+        self.retried += [record["messageId"] for record in records]
 
     def _take[Message](self, queue: list[Message], messages: Sequence[Message]) -> None:
         if self.is_down:
@@ -188,10 +200,7 @@ class World:
 
     def take(self, *errands: BaseSchema) -> list[str]:
         return self.services.batches.take_queue(
-            [
-                {"messageId": str(number), "eventSource": "aws:sqs", "body": errand.to_json()}
-                for number, errand in enumerate(errands)
-            ]
+            [queue_record(str(number), each.to_json()) for number, each in enumerate(errands)]
         )
 
     def frames(self, connection_id: str) -> list[dict[str, object]]:

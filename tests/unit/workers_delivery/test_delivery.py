@@ -489,7 +489,7 @@ def test_what_the_queue_has_not_brought_yet_still_waits(
     assert world.first_seen("a") == [1, 2]
 
 
-def test_where_it_cannot_be_noted_that_something_waits_the_stream_hands_it_over_again(
+def test_where_it_cannot_be_noted_that_something_waits_it_is_brought_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.connect("alice", "a", "C")
@@ -500,13 +500,78 @@ def test_where_it_cannot_be_noted_that_something_waits_the_stream_hands_it_over_
         down.setattr(world.repository, "put", failing)
         delivery = world.deliver(event)
 
+    hanging.ends()
     hanging.release.set()
-    assert [each.reason for each in delivery.undelivered] == ["unavailable"]
-    assert world.queues.ranges == []
+    assert (delivery.set_aside, delivery.undelivered) == (1, ())
+    assert world.run_errands() == []
+    assert world.seqs("a") == [1]
+
+
+def test_storage_that_is_slow_to_note_it_holds_the_batch_no_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers_delivery.services.delivery.NOTE_SECONDS", 0.1)
+    for number in range(3):
+        world.connect("alice", f"a{number}", f"C{number}")
+    hanging = Hanging(world, monkeypatch)
+    events = [world.say(f"C{number}") for number in range(3)]
+    monkeypatch.setattr(world.repository, "put", lambda *_, **__: hanging.release.wait(30))
+
+    delivery = world.deliver(*events)
+
+    assert not hanging.release.is_set()
+    hanging.release.set()
+    assert (delivery.set_aside, delivery.undelivered) == (3, ())
+
+
+def test_where_only_the_clearing_fails_what_was_brought_is_done_and_the_next_event_clears_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    hanging = Hanging(world, monkeypatch)
+    world.deliver(world.say("C"))
+    hanging.ends()
+    hanging.release.set()
+
+    with monkeypatch.context() as down:
+        down.setattr(world.repository, "delete", failing)
+        assert world.run_errands() == []
+
+    assert world.deliver(world.say("C")).set_aside == 1
+    assert world.run_errands() == []
+    assert world.deliver(world.say("C")).set_aside == 0
+    assert world.seqs("a") == [1, 2, 3]
+
+
+def test_what_waits_for_a_person_to_park_it_is_still_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect("alice", "a", "C")
+    hanging = Hanging(world, monkeypatch)
+    world.deliver(world.say("C"))
+    hanging.ends()
+    hanging.release.set()
+    (asked,) = world.queues.ranges
+    world.queues.ranges = []
+
+    with monkeypatch.context() as broken:
+        broken.setattr("workers_delivery.services.push.ChannelPush._read_events", mistaken)
+        world.queues.is_down = True
+        assert world.take(asked) == ["0"]
+
+    world.queues.is_down = False
+    assert world.deliver(world.say("C")).set_aside == 1
+    assert world.take(asked) == []
+    assert world.run_errands() == []
+    assert world.first_seen("a") == [1, 2]
 
 
 def failing(*_args: object, **_kwargs: object) -> None:
     raise StorageBusyError
+
+
+def mistaken(*_args: object, **_kwargs: object) -> None:
+    raise ZeroDivisionError
 
 
 def test_a_push_that_was_abandoned_sends_nothing_when_its_read_comes_back(

@@ -2,6 +2,9 @@
 
 import pytest
 
+from commons.dal import Table
+from commons.dynamodb.exceptions import StorageBusyError
+from commons.records.connection import Backlog
 from commons.services.connections import ConnectionsService
 from workers_delivery.schemas import RoomRange
 from workers_delivery.services import delivery, push
@@ -26,6 +29,16 @@ def test_a_room_at_the_bound_is_delivered_at_once(world: World) -> None:
 
     assert world.deliver(world.say("C")).delivered == 10
     assert world.queues.ranges == []
+
+
+def test_what_waits_makes_no_room_fuller(world: World) -> None:
+    fill(world, 10)
+    backlog = Backlog(backlog_through=1).to_item("C", ttl=1)
+    world.repository.put(Table.CONNECTIONS, backlog)
+
+    page = world.connections.first_page("C", 10)
+
+    assert (len(page.subscriptions), page.shards, page.backlog) == (10, 0, 1)
 
 
 def test_a_room_above_it_is_spread_and_delivered_shard_by_shard(world: World) -> None:
@@ -82,6 +95,41 @@ def test_a_shards_messages_of_a_batch_are_one_push(world: World) -> None:
 
     assert len(world.broadcaster.frames["c0"]) == 1
     assert world.seqs("c0") == [1, 2, 3]
+
+
+def test_a_shard_whose_push_is_through_waits_for_no_other_of_its_batch(world: World) -> None:
+    fill(world, 11)
+    world.deliver(world.say("C"))
+
+    assert world.take(*world.queues.ranges) == []
+
+    assert sorted(world.queues.finished) == ["0", "1", "2", "3"]
+
+
+def test_a_push_that_is_alone_is_left_to_lambda(world: World) -> None:
+    fill(world, 11)
+    world.deliver(world.say("C"))
+
+    assert world.take(world.queues.ranges[0]) == []
+
+    assert world.queues.finished == []
+
+
+def test_a_push_that_failed_is_tried_again_soon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(world, 11)
+    world.deliver(world.say("C"))
+
+    with monkeypatch.context() as down:
+        down.setattr(world.repository, "iterate", _fail)
+        assert world.take(world.queues.ranges[0]) == ["0"]
+
+    assert world.queues.retried == ["0"]
+
+
+def _fail(*_args: object, **_kwargs: object) -> None:
+    raise StorageBusyError
 
 
 def test_a_slow_connection_in_a_shard_goes_the_same_way(world: World) -> None:

@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 import pytest
 from tests.doubles.broadcaster import InMemoryBroadcaster
+from tests.doubles.queue_records import queue_record
 from tests.doubles.repository import InMemoryRepository
 
 from commons import keys
@@ -142,8 +143,7 @@ class Room:
 
     def hand_over(self, *checks: Check) -> list[str]:
         return self.services.checks.take(
-            {"messageId": str(number), "eventSource": "aws:sqs", "body": check.to_json()}
-            for number, check in enumerate(checks)
+            queue_record(str(number), check.to_json()) for number, check in enumerate(checks)
         )
 
     def told(self, connection_id: str = "carol") -> list[tuple[str, bool]]:

@@ -2,7 +2,7 @@ import pytest
 
 from commons import keys
 from commons.dal.serialisation import serialize_item
-from commons.records.connection import Subscription
+from commons.records.connection import Backlog, RoomShards, Subscription
 from commons.schemas.lambda_events import StreamChange, StreamRecord
 from workers_presence.records import Change, read_changes
 from workers_presence.schemas import Check
@@ -80,6 +80,8 @@ def other(name: str, **images: dict[str, object]) -> StreamRecord:
         other("INSERT", NewImage={"channel_id": "presence#C", "sk": "alice", "said": True}),
         other("INSERT", NewImage={"channel_id": "user#alice", "sk": "conn"}),
         other("REMOVE", OldImage={"channel_id": "conn#conn", "sk": "-"}),
+        other("REMOVE", OldImage=RoomShards(shards=4).to_item("C")),
+        other("REMOVE", OldImage=Backlog(backlog_through=1).to_item("C", ttl=1)),
     ],
 )
 def test_what_is_no_arrival_and_no_departure_is_passed_over(passed_over: StreamRecord) -> None:

@@ -90,6 +90,7 @@ def build_services(
         queues=queues,
         epoch=epoch,
     )
+    backlog = BacklogService(repository, epoch=epoch)
     delivery = DeliveryService(
         repository,
         context=PushContext(
@@ -102,13 +103,13 @@ def build_services(
             epoch=epoch,
         ),
         slow=slow,
-        backlog=BacklogService(repository, epoch=epoch),
+        backlog=backlog,
         queues=queues,
     )
     ending = SubscriptionsEndingService(repository, broadcasts=broadcasts, connections=connections)
     return Services(
         batches=BatchService(
-            repository, delivery=delivery, slow=slow, ending=ending, queues=queues
+            repository, delivery=delivery, slow=slow, backlog=backlog, ending=ending, queues=queues
         ),
         delivery=delivery,
     )

@@ -6,10 +6,14 @@ from uuid import uuid4
 
 from commons.dynamodb.exceptions import StorageBusyError
 from commons.queues import QueueMessage, SqsQueue
+from commons.schemas.lambda_events import QueueRecord
 from workers_delivery.schemas import CatchUp, Departed, ParkedRange, RoomRange
 
 API_SECONDS = 2
 """What a call that removes somebody has to end their subscriptions itself."""
+
+RETRY_SECONDS = 60
+"""Between two tries at most, as between those that Lambda leaves to the queue."""
 
 
 class IDeliveryQueues(Protocol):
@@ -29,6 +33,14 @@ class IDeliveryQueues(Protocol):
         """To be looked at once the API had its time."""
         ...
 
+    def finish(self, records: Sequence[QueueRecord]) -> None:
+        """Lets go of one queue's messages whose work is done, while the batch is still at others'."""
+        ...
+
+    def retry(self, records: Sequence[QueueRecord]) -> None:
+        """Lets one queue's messages whose work failed show again soon, and later each time."""
+        ...
+
 
 class SqsDeliveryQueues:
     """IDeliveryQueues over SQS."""
@@ -37,6 +49,7 @@ class SqsDeliveryQueues:
         self._parking = parking
         self._rooms = rooms
         self._catch_up = catch_up
+        self._sources = {queue.name: queue for queue in (rooms, catch_up)}
 
     def park(self, parked: ParkedRange) -> None:
         self._parking.send(QueueMessage(parked.to_json()))
@@ -61,6 +74,17 @@ class SqsDeliveryQueues:
             self._catch_up,
             [QueueMessage(each.to_json(), delay_seconds=API_SECONDS) for each in users],
         )
+
+    def finish(self, records: Sequence[QueueRecord]) -> None:
+        self._source(records).delete([each["receiptHandle"] for each in records])
+
+    def retry(self, records: Sequence[QueueRecord]) -> None:
+        tries = max(int(each["attributes"]["ApproximateReceiveCount"]) for each in records)
+        seconds = min(2**tries, RETRY_SECONDS)
+        self._source(records).hide([each["receiptHandle"] for each in records], seconds)
+
+    def _source(self, records: Sequence[QueueRecord]) -> SqsQueue:
+        return self._sources[records[0]["eventSourceARN"].rpartition(":")[2]]
 
 
 def _send(queue: SqsQueue, messages: Sequence[QueueMessage]) -> None:

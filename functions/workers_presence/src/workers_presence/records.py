@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from commons import keys
 from commons.dal import deserialize
-from commons.records.connection import Subscription
+from commons.records.connection import NOBODY, Subscription
 from commons.schemas.lambda_events import StreamRecord
 from workers_presence.schemas import ChannelUser, Check
 
@@ -48,7 +48,10 @@ def read_changes(records: Iterable[StreamRecord]) -> Changes:
 
 
 def _read(record: StreamRecord) -> Check | None:
-    """None for what is neither a subscription nor typing, and for what was so before."""
+    """None for what is neither a subscription nor typing, and for what was so before.
+
+    The rows about a room look like subscriptions of nobody.
+    """
     data = record["dynamodb"]
     has_ended = record["eventName"] == "REMOVE"
     image = deserialize(data["OldImage"] if has_ended else data["NewImage"])
@@ -57,7 +60,7 @@ def _read(record: StreamRecord) -> Check | None:
         channel_id, user_id = keys.typing_of(image)
         check = Check(channel_id=channel_id, user_id=user_id, about="typing")
         return None if "wanted" in before else check
-    if "state" not in image:
+    if "state" not in image or image["user_id"] == NOBODY:
         return None
     row = Subscription.model_validate(image)
     was_live = before.get("state") == "live"

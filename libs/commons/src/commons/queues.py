@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import (
         ChangeMessageVisibilityBatchRequestEntryTypeDef,
+        DeleteMessageBatchRequestEntryTypeDef,
         SendMessageBatchRequestEntryTypeDef,
         SendMessageRequestTypeDef,
     )
@@ -115,6 +116,21 @@ class SqsQueue:
                 continue
             if failed := answer.get("Failed", []):
                 log.warning("visibility not changed", codes=[each["Code"] for each in failed])
+
+    def delete(self, receipt_handles: Sequence[str]) -> None:
+        """Takes messages out, before Lambda does so for the whole batch; best effort."""
+        for some in batched(receipt_handles, MAX_BATCH):
+            entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
+                {"Id": str(position), "ReceiptHandle": handle}
+                for position, handle in enumerate(some)
+            ]
+            try:
+                answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+            except AWS_ERRORS as error:
+                log.warning("messages not deleted", error=type(error).__name__)
+                continue
+            if failed := answer.get("Failed", []):
+                log.warning("messages not deleted", codes=[each["Code"] for each in failed])
 
 
 def _entry(position: int, message: QueueMessage) -> "SendMessageBatchRequestEntryTypeDef":

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +18,7 @@ from commons.services.subscriptions_ending import SubscriptionsEndingService
 from workers_delivery.queues import IDeliveryQueues
 from workers_delivery.records import Batch, read_batch
 from workers_delivery.schemas import CatchUp, Departed, Errand, ParkedRange, RoomRange
+from workers_delivery.services.backlog import BacklogService
 from workers_delivery.services.delivery import DeliveryService
 from workers_delivery.services.slow_connections import SlowConnectionsService
 
@@ -26,12 +28,36 @@ type Work = Callable[[], bool]
 _ERRAND: TypeAdapter[Errand | ParkedRange] = TypeAdapter(Errand | ParkedRange)
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What messages of one queue ask for.
+
+    Attributes:
+        is_in_order: others wait until these are done.
+    """
+
+    records: Sequence[QueueRecord]
+    work: Work
+    is_in_order: bool = False
+
+    def is_done(self) -> bool:
+        try:
+            return self.work()
+        except UnavailableError as error:
+            log.warning("errand postponed", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - only its kind is said: it may quote text
+            log.error("errand failed", error=type(error).__name__)
+            count_unhandled()
+        return False
+
+
 class BatchService(BaseService):
     """Delivers batches and parks what cannot be delivered, so that nothing blocks the stream.
 
     Args:
         delivery: brings the events to connections.
         slow: brings up connections that did not take them in time.
+        backlog: knows what follows behind what the queue brings.
         ending: ends subscriptions.
         queues: take what could not be brought.
     """
@@ -42,12 +68,14 @@ class BatchService(BaseService):
         *,
         delivery: DeliveryService,
         slow: SlowConnectionsService,
+        backlog: BacklogService,
         ending: SubscriptionsEndingService,
         queues: IDeliveryQueues,
     ) -> None:
         super().__init__(repository)
         self._delivery = delivery
         self._slow = slow
+        self._backlog = backlog
         self._ending = ending
         self._queues = queues
 
@@ -89,36 +117,49 @@ class BatchService(BaseService):
         Returns:
             The ids of the messages that have to come again.
         """
-        errands = {record["messageId"]: _read(record) for record in records}
-        again = [message_id for message_id, errand in errands.items() if errand is None]
-        jobs = self._jobs({each: errand for each, errand in errands.items() if errand is not None})
+        jobs = self._jobs(records)
         with ThreadPoolExecutor(max(len(jobs), 1), thread_name_prefix="errand") as threads:
-            for (message_ids, _), is_done in zip(
-                jobs, threads.map(lambda job: _is_done(job[1]), jobs), strict=True
-            ):
-                if not is_done:
-                    again += message_ids
-        log.info("errands", count=len(errands), failed=len(again))
+            failed = list(threads.map(partial(self._run, is_alone=len(jobs) == 1), jobs))
+        again = [record["messageId"] for some in failed for record in some]
+        log.info("errands", count=len(records), failed=len(again))
         return again
 
-    def _jobs(
-        self, errands: dict[str, RoomRange | CatchUp | Departed | ParkedRange]
-    ) -> list[tuple[list[str], Work]]:
+    def _run(self, job: _Job, *, is_alone: bool) -> Sequence[QueueRecord]:
+        """Does it; returns the messages that have to come again.
+
+        What follows in a FIFO group waits for its messages: for no other job of the batch, if this
+        one is done, and not for as long as the queue would hide them, if it failed.
+        """
+        if job.is_done():
+            if job.is_in_order and not is_alone:
+                self._queues.finish(job.records)
+            return ()
+        self._queues.retry(job.records)
+        return job.records
+
+    def _jobs(self, records: Sequence[QueueRecord]) -> list[_Job]:
         """What is to be done for which messages; a shard's ranges are one."""
-        jobs: list[tuple[list[str], Work]] = []
-        ranges: dict[tuple[str, int | None], list[tuple[str, RoomRange]]] = defaultdict(list)
-        for message_id, errand in errands.items():
-            match errand:
+        jobs: list[_Job] = []
+        ranges: dict[tuple[str, int | None], list[tuple[QueueRecord, RoomRange]]]
+        ranges = defaultdict(list)
+        for record in records:
+            match errand := _read(record):
+                case None:
+                    jobs.append(_Job([record], lambda: False))
                 case RoomRange():
-                    ranges[errand.channel_id, errand.shard].append((message_id, errand))
+                    ranges[errand.channel_id, errand.shard].append((record, errand))
                 case CatchUp():
-                    jobs.append(([message_id], partial(self._slow.catch_up, errand)))
+                    jobs.append(_Job([record], partial(self._slow.catch_up, errand)))
                 case Departed():
-                    jobs.append(([message_id], partial(self._end, errand)))
+                    jobs.append(_Job([record], partial(self._end, errand)))
                 case ParkedRange():
-                    jobs.append(([message_id], partial(self._redeliver, errand)))
+                    jobs.append(_Job([record], partial(self._redeliver, errand)))
         return jobs + [
-            ([each for each, _ in some], partial(self._deliver, _joined(some)))
+            _Job(
+                [record for record, _ in some],
+                partial(self._deliver, _joined(some)),
+                is_in_order=True,
+            )
             for some in ranges.values()
         ]
 
@@ -126,7 +167,17 @@ class BatchService(BaseService):
         delivery = self._delivery.deliver_range(asked)
         log.info("range delivered", **asked.model_dump(), delivered=delivery.delivered)
         lost = [each for each in delivery.undelivered if each.reason != "unavailable"]
-        return not self._park(lost) and len(lost) == len(delivery.undelivered)
+        is_done = not self._park(lost) and len(lost) == len(delivery.undelivered)
+        if is_done and asked.shard is None:
+            self._clear_backlog(asked)
+        return is_done
+
+    def _clear_backlog(self, brought: RoomRange) -> None:
+        """If it stays, the channel's next event takes its way through the queue and clears it."""
+        try:
+            self._backlog.clear(brought.channel_id, brought.to_seq)
+        except UnavailableError as error:
+            log.warning("backlog not cleared", error=type(error).__name__)
 
     def _redeliver(self, parked: ParkedRange) -> bool:
         """What a person has put back to work; it stays parked where it fails again."""
@@ -160,18 +211,7 @@ def _read(record: QueueRecord) -> RoomRange | CatchUp | Departed | ParkedRange |
         return None
 
 
-def _is_done(work: Work) -> bool:
-    try:
-        return work()
-    except UnavailableError as error:
-        log.warning("errand postponed", error=type(error).__name__)
-    except Exception as error:  # noqa: BLE001 - of what it raised only the kind: it may quote text
-        log.error("errand failed", error=type(error).__name__)
-        count_unhandled()
-    return False
-
-
-def _joined(ranges: Sequence[tuple[str, RoomRange]]) -> RoomRange:
+def _joined(ranges: Sequence[tuple[QueueRecord, RoomRange]]) -> RoomRange:
     asked = [each for _, each in ranges]
     return asked[-1].model_copy(
         update={

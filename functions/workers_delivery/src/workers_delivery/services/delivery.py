@@ -37,6 +37,9 @@ answers by now may have taken nothing a moment ago."""
 MANY: Final = 20
 """Connections to be brought up by more than two messages of the queue."""
 
+NOTE_SECONDS: Final = 0.25
+"""For saying that something waits, before it is sent to the queue."""
+
 TIDY_SECONDS: Final = 0.25
 """For forgetting what is gone; what is left over answers 410 again."""
 
@@ -92,6 +95,7 @@ class DeliveryService(BaseService):
         self._backlog = backlog
         self._queues = queues
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tidy")
+        self._notes = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="note")
 
     def deliver(self, events: Mapping[str, EventsBySeq]) -> Delivery:
         """Delivers events, by channel and number, channels side by side, within a second."""
@@ -112,12 +116,7 @@ class DeliveryService(BaseService):
             shards=asked.shards,
             is_of_queue=True,
         )
-        delivery = self._push([stretch], seconds=None)
-        if asked.shard is None and not any(
-            each.reason == "unavailable" for each in delivery.undelivered
-        ):
-            self._backlog.clear(asked.channel_id, asked.to_seq)
-        return delivery
+        return self._push([stretch], seconds=None)
 
     def _push(self, stretches: Sequence[Stretch], *, seconds: float | None) -> Delivery:
         pushes = [ChannelPush(self._context, stretch) for stretch in stretches]
@@ -150,9 +149,12 @@ class DeliveryService(BaseService):
             if report.stretch.channel_id in left and report.stretch not in outcome.unserved
         ]
         behind = [report.stretch for report in outcome.reports if report.is_behind]
-        back = [self._set_aside(stretch) for stretch in (*outcome.late, *behind)]
-        back += [self._spread(report) for report in outcome.reports if report.rooms_shards]
-        back += [self._again(stretch) for stretch in outcome.unserved]
+        full = [report for report in outcome.reports if report.rooms_shards]
+        back = [
+            *self._threads.map(self._set_aside, (*outcome.late, *behind)),
+            *self._threads.map(self._spread, full),
+            *self._threads.map(self._again, outcome.unserved),
+        ]
         self._tidy(outcome.reports)
         gone = sum(len(report.gone) for report in outcome.reports)
         delivered = sum(report.delivered for report in outcome.reports)
@@ -206,11 +208,16 @@ class DeliveryService(BaseService):
         return oldest is None or oldest > rfc3339(datetime.fromtimestamp(moment, UTC))
 
     def _set_aside(self, stretch: Stretch) -> Stretch | None:
-        """Lets the queue bring it, and what follows; returns what the queue did not take."""
+        """Lets the queue bring it, and what follows; returns what the queue did not take.
+
+        Where storage does not note that in time, what follows may come before it: to wait would
+        cost all other channels their time, and the client sees the gap.
+        """
+        noting = self._notes.submit(self._backlog.note, stretch.channel_id, stretch.last)
         try:
-            self._backlog.note(stretch.channel_id, stretch.last)
-        except UnavailableError:
-            return stretch
+            noting.result(NOTE_SECONDS)
+        except (UnavailableError, TimeoutError) as error:
+            log.warning("backlog not noted", error=type(error).__name__)
         return self._send(stretch, [_room_range(stretch, stretch.shard, stretch.shards)])
 
     def _spread(self, report: PushReport) -> Stretch | None:

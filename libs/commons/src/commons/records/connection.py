@@ -159,9 +159,12 @@ class UserConnection(StoredModel):
     connected_at: int
 
 
+NOBODY: Final = "#"
+"""Whose the rows about a room are: no user's, because a user id cannot hold it."""
+
 _NO_SUBSCRIPTION: Final = {
-    "connection_id": "#",
-    "user_id": "#",
+    "connection_id": NOBODY,
+    "user_id": NOBODY,
     "state": "replaying",
     "expires_at": 0,
     "connected_at": 0,

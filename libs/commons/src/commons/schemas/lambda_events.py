@@ -26,9 +26,16 @@ class StreamRecord(TypedDict):
     dynamodb: StreamChange
 
 
+class QueueAttributes(TypedDict):
+    ApproximateReceiveCount: str
+
+
 class QueueRecord(TypedDict):
     messageId: str
+    receiptHandle: str
     eventSource: Literal["aws:sqs"]
+    eventSourceARN: str
+    attributes: QueueAttributes
     body: str
 
 

@@ -40,6 +40,9 @@ _ATTRIBUTES: Final = (
 )
 """What is read of a room: less to parse, which is most of what reading 10,000 rows takes."""
 
+_ROWS_ABOUT_THE_ROOM: Final = 2
+"""Those that sort before its subscriptions: `RoomShards` and `Backlog`."""
+
 _SHARDS_AT_ONCE: Final = 16
 
 
@@ -126,7 +129,7 @@ class RoomsService(BaseService):
 
     def first_page(self, channel_id: str, limit: int) -> FirstPage:
         """The room, by one call, where there are no more than `limit` subscriptions."""
-        page = self.repository.query(_query(channel_id, limit=limit + 1))
+        page = self.repository.query(_query(channel_id, limit=limit + 1 + _ROWS_ABOUT_THE_ROOM))
         rows = list(map(_row, page.items))
         shards = next((row.shards for row in rows if isinstance(row, RoomShards)), 1)
         backlog = next((row.backlog_through for row in rows if isinstance(row, Backlog)), None)
