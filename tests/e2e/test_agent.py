@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from statistics import quantiles
 
 import pytest
-from tests.e2e.clients import REPLY_TIMEOUT, Json, RestClient, Socket, spoken
+from tests.e2e.clients import REPLY_TIMEOUT, Json, RestClient, Socket, eventually, spoken
 
 from commons.services.crowding import PLACES
 from devstack.local_stack import LocalStack
@@ -109,6 +109,38 @@ def test_more_questions_at_once_than_a_channel_has_places_are_all_answered(
     events = alice.events(channel)
     assert len(events) == 2 * MANY
     assert alice.call("GET", f"/channels/{channel}/generations", 200).json() == {"items": []}
+
+
+@pytest.mark.alone
+@pytest.mark.rare
+def test_a_question_is_answered_while_every_worker_waits_for_a_slow_model(
+    alice: RestClient, connect: Connect
+) -> None:
+    slow = [alice.create_channel(mode="always") for _ in range(3)]
+    other = alice.create_channel(mode="always")
+    with connect(alice, channels=[other]) as socket:
+        # One by one, so that each has a worker, until more are written than there are workers.
+        for count in range(1, 11):
+            for channel in slow:
+                alice.post(channel, "[[demo total_ms=110000]] Take your time.")
+                wait_until_written(alice, channel, count)
+        asked = alice.post(other, "[[demo total_ms=1000]] Are you there?")["seq"]
+
+        assert wait_for_end(socket, other, asked)["data"]["finishReason"] == "stop"
+
+    for channel in slow:
+        assert replies_being_written(alice, channel) == 10
+        alice.call("POST", f"/channels/{channel}/generations/cancel", 202, json={})
+        wait_until_written(alice, channel, 0)
+
+
+def replies_being_written(member: RestClient, channel: str) -> int:
+    answer = member.call("GET", f"/channels/{channel}/generations", 200).json()
+    return sum(each["status"] == "running" for each in answer["items"])
+
+
+def wait_until_written(member: RestClient, channel: str, count: int) -> None:
+    eventually(lambda: replies_being_written(member, channel) == count)
 
 
 RECOVERS = "message.created"

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 
 from commons.dynamodb.exceptions import RepositoryError, StorageUnavailableError
-from commons.queues import QueueMessage, SqsQueue
+from commons.queues import QueueMessage, ReceivedMessage, SqsQueue
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -82,3 +82,26 @@ def test_a_queue_that_is_not_to_be_reached_fails_like_storage(unreachable: SqsQu
     assert unreachable.send_all([QueueMessage("b"), QueueMessage("c")]) == [0, 1]
     unreachable.hide(["handle"], 5)
     unreachable.delete(["handle"])
+
+
+def test_what_is_received_says_what_it_takes_to_finish_it(client: "SQSClient") -> None:
+    message = {"MessageId": "m", "ReceiptHandle": "r", "Body": "b"}
+    with Stubber(client) as sqs:
+        sqs.add_response(
+            "receive_message",
+            {"Messages": [message]},
+            {
+                "QueueUrl": URL,
+                "MaxNumberOfMessages": 3,
+                "VisibilityTimeout": 30,
+                "WaitTimeSeconds": 0,
+            },
+        )
+
+        assert SqsQueue(URL, client=client).receive(3, hidden_seconds=30) == [
+            ReceivedMessage("m", "r", "b")
+        ]
+
+
+def test_where_the_queue_does_not_answer_nothing_is_received(unreachable: SqsQueue) -> None:
+    assert unreachable.receive(3, hidden_seconds=30) == []

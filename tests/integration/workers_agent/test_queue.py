@@ -42,3 +42,17 @@ def test_messages_are_hidden_in_the_queue_they_came_from(queues: Queues) -> None
     worker_queues(queues).hide([delivery(CROWDED, received["ReceiptHandle"])], 60)
 
     assert queues.crowded() == []
+
+
+def test_further_questions_are_taken_from_the_queue_of_the_batch_and_finished_there(
+    queues: Queues,
+) -> None:
+    worker = worker_queues(queues)
+    SqsQueue(queues.crowded_url).send(QueueMessage(REQUEST.to_json(), group=CHANNEL))
+
+    assert worker.take(AGENT, 10, hidden_seconds=30) == []
+    (taken,) = worker.take(CROWDED, 10, hidden_seconds=0)
+    worker.finish(taken)
+
+    assert (taken.request, taken.queue_name) == (REQUEST, CROWDED)
+    assert queues.crowded() == []

@@ -196,6 +196,20 @@ class RecordingBroadcaster:
 class RecordingQueue:
     hidden: list[tuple[list[str], int]] = field(default_factory=list)
     returned: list[tuple[GenerationRequest, int]] = field(default_factory=list)
+    waiting: list[Delivery] = field(default_factory=list)
+    finished: list[Delivery] = field(default_factory=list)
+    asked_for: list[int] = field(default_factory=list)
+
+    def take(self, queue_name: str, most: int, *, hidden_seconds: int) -> list[Delivery]:
+        assert queue_name == "agent"
+        self.asked_for.append(most)
+        taken, self.waiting = self.waiting[:most], self.waiting[most:]
+        if taken:
+            self.hidden.append(([each.receipt_handle for each in taken], hidden_seconds))
+        return taken
+
+    def finish(self, delivery: Delivery) -> None:
+        self.finished.append(delivery)
 
     def hide(self, deliveries: Sequence[Delivery], seconds: int) -> None:
         self.hidden.append(([each.receipt_handle for each in deliveries], seconds))

@@ -2,10 +2,7 @@
 
 from typing import TYPE_CHECKING, TypedDict
 
-from pydantic import ValidationError
-
 from commons.observability import log, metrics, tracer
-from commons.schemas.generation import GenerationRequest
 from workers_agent.composition import batch_service
 from workers_agent.schemas import Delivery
 
@@ -41,9 +38,7 @@ def lambda_handler(event: QueueEvent, _context: "LambdaContext") -> BatchRespons
 
 
 def read_delivery(record: QueueRecord) -> Delivery:
-    try:
-        request = GenerationRequest.model_validate_json(record["body"])
-    except ValidationError:
-        request = None
     queue_name = record["eventSourceARN"].rpartition(":")[2]
-    return Delivery(record["messageId"], record["receiptHandle"], request, queue_name)
+    return Delivery.read(
+        record["messageId"], record["receiptHandle"], record["body"], queue_name=queue_name
+    )

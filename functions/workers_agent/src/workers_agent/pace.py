@@ -12,6 +12,8 @@ class Pace:
         heartbeat: between two; several fit into a lease.
         look: between two looks at the row (is it cancelled?) and at who listens: a cancel must
             end a reply within 2 s, a member removed must hear nothing after 1.
+        taking: for so long from its batch on a worker takes further questions while it waits.
+        take: between two looks at the queue for them.
         hidden: how long a question stays hidden in the queue from each heartbeat on; a dead
             worker's is seen again after that.
         idle: without a token.
@@ -28,6 +30,8 @@ class Pace:
     lease: float = 15.0
     heartbeat: float = 4.0
     look: float = 0.5
+    taking: float = 120.0
+    take: float = 1.0
     hidden: int = 30
     idle: float = 20.0
     total: float = 120.0

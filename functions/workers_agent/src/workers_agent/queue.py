@@ -15,6 +15,14 @@ from workers_agent.schemas import Delivery
 class IAgentQueue(Protocol):
     """Where questions come from."""
 
+    def take(self, queue_name: str, most: int, *, hidden_seconds: int) -> list[Delivery]:
+        """Questions that wait in a queue at this moment; best effort."""
+        ...
+
+    def finish(self, delivery: Delivery) -> None:
+        """Takes a message out whose question is done with; best effort: it finds that if it comes again."""
+        ...
+
     def hide(self, deliveries: Sequence[Delivery], seconds: int) -> None:
         """Keeps messages from other workers for so long from now; best effort."""
         ...
@@ -38,6 +46,15 @@ class SqsAgentQueues:
 
     def __init__(self, queues: Iterable[SqsQueue]) -> None:
         self._queues = {queue.name: queue for queue in queues}
+
+    def take(self, queue_name: str, most: int, *, hidden_seconds: int) -> list[Delivery]:
+        return [
+            Delivery.read(each.message_id, each.receipt_handle, each.body, queue_name=queue_name)
+            for each in self._queues[queue_name].receive(most, hidden_seconds=hidden_seconds)
+        ]
+
+    def finish(self, delivery: Delivery) -> None:
+        self._queues[delivery.queue_name].delete([delivery.receipt_handle])
 
     def hide(self, deliveries: Sequence[Delivery], seconds: int) -> None:
         for name, some in groupby(deliveries, attrgetter("queue_name")):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 
 from commons.schemas.base import BaseSchema
 from commons.schemas.generation import GenerationRequest
@@ -22,6 +22,16 @@ class Delivery:
     receipt_handle: str
     request: GenerationRequest | None
     queue_name: str
+
+    @classmethod
+    def read(
+        cls, message_id: str, receipt_handle: str, body: str, *, queue_name: str
+    ) -> "Delivery":
+        try:
+            request = GenerationRequest.model_validate_json(body)
+        except ValidationError:
+            request = None
+        return cls(message_id, receipt_handle, request, queue_name)
 
 
 class ToolRequest(BaseSchema):

@@ -40,6 +40,15 @@ class QueueMessage:
     deduplication: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A message in the hands of whoever received it."""
+
+    message_id: str
+    receipt_handle: str
+    body: str
+
+
 class SqsQueue:
     """One queue; botocore repeats what fails in passing.
 
@@ -96,6 +105,23 @@ class SqsQueue:
                 raise RepositoryError(f"SQS refused a message: {refused[0]}")
             missed += [int(each["Id"]) for each in failed]
         return missed
+
+    def receive(self, most: int, *, hidden_seconds: int) -> list[ReceivedMessage]:
+        """What waits at this moment, ten messages at most; none where SQS does not answer."""
+        try:
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=most,
+                VisibilityTimeout=hidden_seconds,
+                WaitTimeSeconds=0,
+            )
+        except AWS_ERRORS as error:
+            log.warning("messages not received", error=type(error).__name__)
+            return []
+        return [
+            ReceivedMessage(each["MessageId"], each["ReceiptHandle"], each["Body"])
+            for each in answer.get("Messages", [])
+        ]
 
     def hide(self, receipt_handles: Sequence[str], seconds: int) -> None:
         """Keeps messages from other workers for so long from now; best effort.

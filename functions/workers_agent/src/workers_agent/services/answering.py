@@ -1,6 +1,7 @@
 """From a request off the queue to the reply that it asks for."""
 
 import asyncio
+from collections.abc import Callable
 
 from commons.observability import log
 from commons.realtime.broadcaster import IBroadcaster
@@ -33,12 +34,14 @@ class AnsweringService(BaseService):
     async def aclose(self) -> None:
         await self._model.aclose()
 
-    async def answer(self, request: GenerationRequest, *, share: int = 1) -> None:
+    async def answer(
+        self, request: GenerationRequest, *, share: Callable[[], int] = lambda: 1
+    ) -> None:
         """Brings the generation to its end, or to where it waits for people.
 
         Args:
             request: which reply.
-            share: how many replies this worker writes at once.
+            share: says how many replies this worker writes at once.
 
         Raises:
             LeaseHeldError: another worker is at it.
@@ -54,7 +57,9 @@ class AnsweringService(BaseService):
                 return
             # Who decided in the meantime may have woken a worker that found the reply held.
 
-    async def _write(self, claim: Claim, request: GenerationRequest, *, share: int) -> bool:
+    async def _write(
+        self, claim: Claim, request: GenerationRequest, *, share: Callable[[], int]
+    ) -> bool:
         deltas = DeltaBroadcast(
             request,
             self._audience,

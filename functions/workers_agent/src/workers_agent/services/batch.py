@@ -1,7 +1,7 @@
 """A batch of questions, side by side: a worker that waits for ten models costs what one costs."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
@@ -15,6 +15,7 @@ from workers_agent.pace import Pace
 from workers_agent.queue import IAgentQueue
 from workers_agent.schemas import Delivery
 from workers_agent.services.answering import AnsweringService
+from workers_agent.services.at_hand import AtHand
 from workers_agent.services.claims import LeaseHeldError
 
 MAX_DELAY_SECONDS: Final = 60
@@ -41,6 +42,8 @@ class BatchService(BaseService):
         Returns:
             The ids of the messages that are to be handed over again.
         """
+        if not deliveries:
+            return []
         return self._runner.run(self._answer_all(deliveries))
 
     def close(self) -> None:
@@ -56,27 +59,64 @@ class BatchService(BaseService):
         return runner
 
     async def _answer_all(self, deliveries: Sequence[Delivery]) -> list[str]:
-        hiding = asyncio.create_task(self._keep_hidden(deliveries))
+        at_hand = AtHand(deliveries)
+        hiding = asyncio.create_task(self._keep_hidden(at_hand))
+        taking = asyncio.create_task(self._take_further(at_hand))
         try:
             outcomes = await asyncio.gather(
-                *(self._answer_one(each, share=len(deliveries)) for each in deliveries)
+                *(self._answer_one(each, at_hand, is_of_batch=True) for each in deliveries)
             )
+            await taking
         finally:
-            hiding.cancel()
-            await asyncio.gather(hiding, return_exceptions=True)
+            for task in (hiding, taking):
+                task.cancel()
+            await asyncio.gather(hiding, taking, return_exceptions=True)
         return [
             delivery.message_id
             for delivery, done in zip(deliveries, outcomes, strict=True)
             if not done
         ]
 
-    async def _keep_hidden(self, deliveries: Sequence[Delivery]) -> None:
+    async def _take_further(self, at_hand: AtHand) -> None:
+        """Takes questions while others are written, and sees what it took to its end.
+
+        A batch may hold one question, and models take long: nobody is to wait for a worker that
+        only waits.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._pace.taking
+        async with asyncio.TaskGroup() as further:
+            while not await at_hand.is_idle_within(self._pace.take) and loop.time() < until:
+                for delivery in await asyncio.to_thread(self._take, at_hand):
+                    at_hand.add(delivery)
+                    further.create_task(self._answer_one(delivery, at_hand, is_of_batch=False))
+
+    def _take(self, at_hand: AtHand) -> list[Delivery]:
+        if at_hand.room < 1:
+            return []
+        return self._queue.take(at_hand.queue_name, at_hand.room, hidden_seconds=self._pace.hidden)
+
+    async def _keep_hidden(self, at_hand: AtHand) -> None:
         """From receipt on, so that a dead worker's questions are seen again soon after."""
         while True:
-            await asyncio.to_thread(self._queue.hide, deliveries, self._pace.hidden)
+            await asyncio.to_thread(self._queue.hide, at_hand.hidden, self._pace.hidden)
             await asyncio.sleep(self._pace.hidden / 3)
 
-    async def _answer_one(self, delivery: Delivery, *, share: int) -> bool:
+    async def _answer_one(self, delivery: Delivery, at_hand: AtHand, *, is_of_batch: bool) -> bool:
+        """Whether its message is done with; if not, it is soon seen again.
+
+        Lambda takes out what is of its batch, and only at the end, which may be minutes away: till
+        then a worker that dies would leave it to the next one.
+        """
+        try:
+            is_done = await self._answer(delivery, share=lambda: at_hand.writing)
+        finally:
+            at_hand.end(delivery)
+        if is_done and not (is_of_batch and at_hand.is_idle):
+            await asyncio.to_thread(self._queue.finish, delivery)
+        return is_done
+
+    async def _answer(self, delivery: Delivery, *, share: Callable[[], int]) -> bool:
         request = delivery.request
         if request is None:
             log.error("message is no request", message_id=delivery.message_id)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -83,7 +83,7 @@ class DeltaBroadcast:
         first_index: the first frame's.
         replaces: the first frame is a snapshot: another worker has told something before.
         text: what stands already; the first frame holds it too.
-        share: how many replies this worker streams at once.
+        share: says how many replies this worker streams at once.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class DeltaBroadcast:
         first_index: int = 0,
         replaces: bool = False,
         text: str = "",
-        share: int = 1,
+        share: Callable[[], int] = lambda: 1,
     ) -> None:
         self._request = request
         self._audience = audience
@@ -263,7 +263,7 @@ class DeltaBroadcast:
 
     def _pause(self) -> float:
         by_audience = min(len(self._listeners), self._turn()) / self._pace.frames_per_second
-        by_share = self._pace.frame * self._share / REPLIES_AT_FULL_PACE
+        by_share = self._pace.frame * self._share() / REPLIES_AT_FULL_PACE
         return max(self._pace.frame, by_audience, by_share)
 
     def _turn(self) -> int:
