@@ -3,12 +3,22 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from commons.schemas.event import Usage
-from workers_agent.model import Chunk, EndChunk, ModelFailedError, Prompt, TextChunk, Turn
+from workers_agent.model import (
+    Chunk,
+    EndChunk,
+    ModelFailedError,
+    Prompt,
+    TextChunk,
+    ToolCallChunk,
+    Turn,
+    UsageChunk,
+)
 from workers_agent.providers import openai
 from workers_agent.providers.openai import OpenAiModel
 
@@ -401,3 +411,108 @@ def test_an_option_is_sent_again_where_leaving_it_out_did_not_help() -> None:
 
     assert text_of(server.ask(model)) == "Hi"
     assert "stream_options" in server.bodies[-1]
+
+
+def said_to(prompt: Prompt, server: Server, model: OpenAiModel) -> dict[str, object]:
+    """What the server was asked last for the prompt."""
+
+    async def collect() -> None:
+        async for _ in model.stream(prompt):
+            pass
+
+    asyncio.run(collect())
+    return server.bodies[-1]
+
+
+def test_what_is_refused_for_one_model_is_sent_for_another() -> None:
+    hi = stream(said("Hi", finish="stop"), DONE)
+    server = Server(
+        refusal(400, {"error": {"message": "Unsupported parameter: 'max_tokens'."}}),
+        refusal(
+            400, {"error": {"message": "Unsupported value: 'temperature' does not support 0.5"}}
+        ),
+        hi,
+    )
+    model = server.model()
+
+    strict = said_to(replace(PROMPT, model_id="strict"), server, model)
+    other = said_to(PROMPT, server, model)
+
+    assert "temperature" not in strict
+    assert (strict.get("max_tokens"), strict["max_completion_tokens"]) == (None, 9)
+    assert (other["max_tokens"], other["temperature"]) == (9, 0.5)
+
+
+def test_a_limit_whose_value_is_refused_is_never_left_out() -> None:
+    wrong = {"error": {"message": "Invalid max_tokens value, the valid range is [1, 8]"}}
+    hi = stream(said("Hi", finish="stop"), DONE)
+    server = Server(hi, refusal(400, wrong), hi)
+    model = server.model()
+    server.ask(model)
+
+    with pytest.raises(ModelFailedError) as raised:
+        server.ask(model)
+    server.ask(model)
+
+    assert (raised.value.reason, raised.value.refused) == ("model_error", True)
+    assert [body["max_tokens"] for body in server.bodies] == [9, 9, 9]
+
+
+def test_a_value_that_is_refused_is_left_out_of_that_request_alone() -> None:
+    wrong = {"error": {"message": "temperature must be between 0 and 0.3"}}
+    hi = stream(said("Hi", finish="stop"), DONE)
+    server = Server(refusal(400, wrong), hi)
+    model = server.model()
+
+    server.ask(model)
+    server.ask(model)
+
+    assert ["temperature" in body for body in server.bodies] == [True, False, True]
+
+
+def test_one_call_that_cannot_be_read_takes_no_other_along() -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "clock", "arguments": "{}"}}
+    body = {"choices": [{"delta": {"tool_calls": [5, call]}, "finish_reason": "tool_calls"}]}
+
+    chunks = Server(stream(f"data: {json.dumps(body)}\n\n", DONE)).ask()
+
+    assert [chunk.name for chunk in chunks if isinstance(chunk, ToolCallChunk)] == ["clock"]
+
+
+def test_figures_are_told_as_they_come() -> None:
+    usage = {"prompt_tokens": 5_000, "completion_tokens": 900}
+    chunks: list[Chunk] = []
+
+    async def collect() -> None:
+        async for chunk in Server(stream(said("do", usage=usage))).model().stream(PROMPT):
+            chunks.append(chunk)  # noqa: PERF401 - those before the failure count
+
+    with pytest.raises(ModelFailedError):
+        asyncio.run(collect())
+
+    counted = Usage(model_id="m", input_tokens=5_000, output_tokens=900)
+    assert chunks == [TextChunk("do"), UsageChunk(counted)]
+
+
+@pytest.mark.parametrize("cut", [lambda text: [text], list])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Wrap it in `<think>` tags. Done.", "Wrap it in `<think>` tags. Done."),
+        ("Yes. <think>secret</think>No.", "Yes. No."),
+        ("<think>secret", ""),
+        (" \n<think>secret</think>\nHi", " \nHi"),
+    ],
+)
+def test_a_thought_ends_and_what_speaks_of_one_is_text(
+    text: str, shown: str, cut: Callable[[str], list[str]]
+) -> None:
+    chunks = Server(stream(*map(said, cut(text)), said(None, finish="stop"), DONE)).ask()
+
+    assert text_of(chunks) == shown
+
+
+def test_a_thought_that_was_cut_short_is_none_of_the_answer() -> None:
+    answer = stream(said("Yes. <think>secret"), said(None, finish="length"), DONE)
+
+    assert text_of(Server(answer).ask()) == "Yes. "

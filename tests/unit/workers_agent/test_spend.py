@@ -2,15 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
 from commons.records.spend import Cost
 from commons.schemas.event import Usage
-from workers_agent.model import EndChunk, ModelFailedError
+from workers_agent.model import Chunk, EndChunk, ModelFailedError, Prompt, TextChunk, UsageChunk
 
-from .conftest import CHANNEL, Room, ScriptedModel, delivery, fails, hangs, says
+from .conftest import CHANNEL, Room, Script, ScriptedModel, delivery, fails, hangs, says
 
 type InBackground = Callable[[Callable[[], object]], threading.Thread]
 
@@ -154,3 +154,77 @@ def test_a_prompt_that_was_cancelled_before_its_first_word_is_counted(
     assert room.usage().requests == 1
     assert room.usage().input_tokens > 100
     assert room.set_aside() == room.usage().tokens
+
+
+COUNTED = Usage(model_id="m", input_tokens=5_000, output_tokens=900)
+
+
+def counts(*words: str, then: Script | None = None) -> Script:
+    """A model whose provider counts with every word, and that breaks off or goes on."""
+
+    async def script(prompt: Prompt) -> AsyncGenerator[Chunk]:
+        for word in words:
+            yield TextChunk(word)
+            yield UsageChunk(COUNTED)
+        if then is None:
+            raise ModelFailedError("model_error", retryable=True)
+        async for chunk in then(prompt):
+            yield chunk
+
+    return script
+
+
+def test_an_attempt_that_failed_costs_what_the_provider_had_counted(room: Room) -> None:
+    model = ScriptedModel(counts("Half "), says("Whole.", finish=COSTS_TEN))
+
+    _ask(room, model)
+
+    assert room.usage() == Cost(requests=2, input_tokens=5_007, output_tokens=903)
+
+
+def test_a_reply_that_was_cancelled_costs_what_the_provider_had_counted(
+    room: Room, in_background: InBackground
+) -> None:
+    seq = room.say("Hello")
+    worker = room.worker(ScriptedModel(counts("Half ", then=hangs())))
+    answering = in_background(lambda: worker.answer([delivery(seq)]))
+    while not (room.broadcaster.heard or room.row(seq).text):
+        time.sleep(0.01)
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+    answering.join()
+
+    assert room.usage() == Cost(requests=1, input_tokens=5_000, output_tokens=900)
+
+
+def test_what_was_written_since_the_last_figure_is_estimated(room: Room) -> None:
+    breaks_off = fails(ModelFailedError("model_error", retryable=False), after=["x" * 400])
+
+    _ask(room, ScriptedModel(counts("Half ", then=breaks_off)))
+
+    cost = room.usage()
+    assert cost.input_tokens == 5_000
+    assert 950 <= cost.output_tokens <= 1_100
+
+
+def test_a_figure_of_nothing_is_none(room: Room) -> None:
+    async def script(_prompt: Prompt) -> AsyncGenerator[Chunk]:
+        yield TextChunk("Half ")
+        yield UsageChunk(Usage(model_id="m", input_tokens=0, output_tokens=0))
+        raise ModelFailedError("model_error", retryable=False)
+
+    _ask(room, ScriptedModel(script))
+
+    cost = room.usage()
+    assert cost.input_tokens > 0
+    assert cost.output_tokens > 0
+
+
+def test_a_text_that_is_cut_costs_what_the_provider_had_counted(room: Room) -> None:
+    model = ScriptedModel(counts("Half ", then=says("x" * 17_000)))
+
+    _ask(room, model)
+
+    (reply,) = room.replies()
+    assert (reply.data.finish_reason, reply.data.usage) == ("length", COUNTED)
+    assert room.usage() == Cost(requests=1, input_tokens=5_000, output_tokens=900)

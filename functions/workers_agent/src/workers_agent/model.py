@@ -111,7 +111,14 @@ class EndChunk:
     usage: Usage | None = None
 
 
-type Chunk = TextChunk | SilentChunk | ToolCallChunk | EndChunk
+@dataclass(frozen=True, slots=True)
+class UsageChunk:
+    """What the provider has counted up to here, where it does so before the end."""
+
+    usage: Usage
+
+
+type Chunk = TextChunk | SilentChunk | UsageChunk | ToolCallChunk | EndChunk
 
 
 class ModelFailedError(Exception):

@@ -1,6 +1,8 @@
 """Any server that speaks OpenAI's Chat Completions, streaming (docs/adr/0025)."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
 from typing import Annotated, Final, Literal
@@ -10,7 +12,6 @@ import httpx
 from pydantic import (
     BeforeValidator,
     Field,
-    ValidationError,
     WrapValidator,
 )
 
@@ -27,9 +28,11 @@ from workers_agent.model import (
     SilentChunk,
     Step,
     TextChunk,
+    UsageChunk,
 )
 from workers_agent.providers.lenient import Wire, readable, word
 from workers_agent.providers.openai_calls import CallPiece, StreamedCalls
+from workers_agent.providers.server_sent import is_end, server_sent
 from workers_agent.providers.thoughts import ThoughtFilter
 from workers_agent.settings import AgentWorkerSettings
 
@@ -73,6 +76,14 @@ _OTHER_NAMES: Final[Mapping[Option, Option]] = {
 """One of the two is always sent."""
 
 
+_UNKNOWN: Final = re.compile(
+    r"unsupported|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|forbidden"
+    r"|extra|deprecated|instead",
+    re.IGNORECASE,
+)
+"""How servers say that they do not know an option, and not that its value is wrong."""
+
+
 def _named(value: object) -> object:
     return value if value and isinstance(value, dict) else word(value)
 
@@ -82,20 +93,42 @@ _MAX_FIGURE: Final = 1_000_000_000
 type _Figure = Annotated[Annotated[int, Field(le=_MAX_FIGURE)] | None, WrapValidator(readable)]
 
 
+def _parts(value: object) -> object:
+    """A part may be a text by itself, and one part may come without its list."""
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list):
+        return [{"text": each} if isinstance(each, str) else each for each in value]
+    return value
+
+
 class _Part(Wire):
-    type: str = "text"
+    type: Annotated[str | None, BeforeValidator(word)] = None
     text: str | None = None
+
+    @property
+    def shown(self) -> str:
+        return (self.text or "") if self.type in {None, "text", "output_text"} else ""
+
+
+type _Readable[Each] = Annotated[Each | None, WrapValidator(readable)]
 
 
 class _Delta(Wire):
-    content: str | list[_Part] | None = None
-    tool_calls: Annotated[list[CallPiece] | None, WrapValidator(readable)] = None
+    """What one chunk adds; a part or a call that cannot be read takes no other along."""
+
+    content: Annotated[str | list[_Readable[_Part]] | None, BeforeValidator(_parts)] = None
+    tool_calls: _Readable[list[_Readable[CallPiece]]] = None
 
     @property
     def text(self) -> str:
         if isinstance(self.content, list):
-            return "".join(part.text or "" for part in self.content if part.type == "text")
+            return "".join(part.shown for part in self.content if part is not None)
         return self.content or ""
+
+    @property
+    def calls(self) -> list[CallPiece]:
+        return [each for each in self.tool_calls or () if each is not None]
 
 
 class _Choice(Wire):
@@ -137,7 +170,7 @@ def build(settings: AgentWorkerSettings) -> "OpenAiModel":
 class OpenAiModel:
     """IModel over one server.
 
-    What the server refuses of a request's options it is not sent again.
+    What the server refuses of a request's options it is not sent again for that model.
 
     Args:
         base_url: such as `http://127.0.0.1:11434/v1`.
@@ -161,8 +194,9 @@ class OpenAiModel:
         )
         # OpenAI's own models refuse the older name, Ollama and many gateways know no other.
         is_openai = urlsplit(base_url).hostname == "api.openai.com"
-        self._refused: set[Option] = {"max_tokens" if is_openai else "max_completion_tokens"}
-        self._takes_stream_options = False
+        self._other_name: Option = "max_tokens" if is_openai else "max_completion_tokens"
+        self._refused: dict[str, frozenset[Option]] = {}
+        self._take_stream_options: set[str] = set()
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -171,7 +205,7 @@ class OpenAiModel:
         answer = _Answer(prompt.model_id)
         try:
             async with self._asked(prompt) as response:
-                events = _server_sent(response)
+                events = server_sent(response)
                 while (data := await answer.next_of(events)) is not None:
                     for chunk in answer.take(data):
                         yield chunk
@@ -189,24 +223,31 @@ class OpenAiModel:
         Raises:
             ModelFailedError: the server refuses the request, whatever options are left out.
         """
-        refused = set(self._refused)
+        model = prompt.model_id
+        refused = set(self._refused.get(model, {self._other_name}))
         left_out: set[Option] = set()
+        of_this_request = set(_OF_ONE_REQUEST)
         while True:
             body = self._body(prompt, refused)
             async with self._client.stream("POST", self._url, json=body) as response:
                 if response.is_success:
                     # Only now: what did not help is sent again next time.
-                    self._refused = refused - _OF_ONE_REQUEST
-                    self._takes_stream_options = "stream_options" not in refused
+                    self._refused[model] = frozenset(refused - of_this_request)
+                    if "stream_options" not in refused:
+                        self._take_stream_options.add(model)
                     yield response
                     return
                 text = await _read_error(response)
-                option = self._refused_option(response.status_code, text, refused | left_out)
+                tried = refused | left_out
+                option = self._refused_option(model, response.status_code, text, tried)
                 if option is None:
                     raise _refusal(response, text)
             log.warning("model server refuses an option", option=option)
             left_out.add(option)
             refused.add(option)
+            if option in text and not _UNKNOWN.search(text):
+                # A value was wrong, which another request may not have.
+                of_this_request.add(option)
             if other := _OTHER_NAMES.get(option):
                 refused.discard(other)
 
@@ -229,18 +270,24 @@ class OpenAiModel:
             **{name: value for name, value in options.items() if name not in refused},
         }
 
-    def _refused_option(self, status: int, text: str, tried: Set[Option]) -> Option | None:
+    def _refused_option(
+        self, model: str, status: int, text: str, tried: Set[Option]
+    ) -> Option | None:
         """The option without which the request may be taken.
 
         Some servers refuse `stream_options` without a word about it, so it is left out once where
-        the server has not taken it before.
+        the model has not been asked with it before. The limit of the answer is never left out: it is
+        sent by its other name where the server does not know this one, and where its value is wrong
+        the request is.
         """
         if status not in {httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY}:
             return None
         for option in _OPTIONS:
-            if option not in tried and option in text:
+            if option in tried or option not in text:
+                continue
+            if option not in _OTHER_NAMES or _UNKNOWN.search(text):
                 return option
-        if "stream_options" not in tried and not self._takes_stream_options:
+        if "stream_options" not in tried and model not in self._take_stream_options:
             return "stream_options"
         return None
 
@@ -318,29 +365,29 @@ class _Answer:
         Raises:
             ModelFailedError: it says that the server failed, before the answer was complete.
         """
-        if data.strip() == "[DONE]":
+        if is_end(data):
             self._finish = self._finish or "stop"
             self._is_over = True
             return []
-        try:
-            completion = _Completion.model_validate_json(data)
-        except ValidationError:
+        completion = _read(data)
+        if completion is None:
             # Comments that keep a connection alive are sent as data by some servers.
             return [_SILENT]
         if completion.error is not None and not self.has_finished:
             raise _stream_failure(completion.error)
-        if completion.usage is not None:
-            self._count(completion.usage)
         text = ""
         for choice in completion.choices or ():
             text += self._thoughts.take(choice.said.text)
-            self._calls.take(choice.said.tool_calls or ())
+            self._calls.take(choice.said.calls)
             if choice.finish_reason is not None:
                 self._finish = _FINISHES.get(choice.finish_reason.lower(), "stop")
         if self.has_finished and (text or self._patient_until is None):
             # What only keeps the connection alive renews nothing.
             self._patient_until = asyncio.get_running_loop().time() + ENVELOPE_SECONDS
-        return [TextChunk(text) if text else _SILENT]
+        chunks: list[Chunk] = [TextChunk(text) if text else _SILENT]
+        if completion.usage is not None and (usage := self._count(completion.usage)):
+            chunks.append(UsageChunk(usage))
+        return chunks
 
     def end(self) -> list[Chunk]:
         """The last chunks; calls of an answer that was cut short are none.
@@ -350,48 +397,31 @@ class _Answer:
         """
         if self._finish is None:
             raise ModelFailedError("model_error", retryable=True)
-        rest = self._thoughts.rest()
+        rest = self._thoughts.rest(is_cut_short=self._finish != "stop")
         chunks: list[Chunk] = [TextChunk(rest)] if rest else []
         if self._finish == "stop" and self._calls:
             # Some servers end an answer that asks for calls with `stop`.
             return [*chunks, *self._calls.whole(), EndChunk("tool_calls", self._usage)]
         return [*chunks, EndChunk(self._finish, self._usage)]
 
-    def _count(self, figures: _Figures) -> None:
+    def _count(self, figures: _Figures) -> Usage | None:
         """Servers that count in every chunk count up: the last figure is the whole."""
         if figures.prompt_tokens is None and figures.completion_tokens is None:
-            return
+            return None
         self._usage = Usage(
             model_id=self._model_id,
             input_tokens=max(0, figures.prompt_tokens or 0),
             output_tokens=max(0, figures.completion_tokens or 0),
         )
+        return self._usage
 
 
-async def _server_sent(response: httpx.Response) -> AsyncIterator[str]:
-    """The data of each event; the whole body where the server does not stream.
-
-    httpx's own lines end at U+2028 too, which may stand in the middle of a JSON text.
-    """
-    if response.headers.get("content-type", "").startswith("application/json"):
-        yield (await response.aread()).decode(errors="replace")
-        yield "[DONE]"
-        return
-    data: list[str] = []
-    held = b""
-    async for piece in response.aiter_bytes():
-        *lines, held = (held + piece).split(b"\n")
-        for line in lines:
-            text = line.decode(errors="replace").removesuffix("\r")
-            if text.startswith("data:"):
-                data.append(text.removeprefix("data:").removeprefix(" "))
-            elif not text and data:
-                yield "\n".join(data)
-                data = []
-    if held.startswith(b"data:"):
-        data.append(held.decode(errors="replace").removeprefix("data:").strip())
-    if data:
-        yield "\n".join(data)
+def _read(text: str) -> _Completion | None:
+    """Python's own reader takes halves of characters and raw control characters, pydantic's does not."""
+    try:
+        return _Completion.model_validate(json.loads(text, strict=False))
+    except (ValueError, RecursionError):
+        return None
 
 
 async def _read_error(response: httpx.Response) -> str:
@@ -429,10 +459,8 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 def _error_code(text: str) -> str | None:
     """The machine's word for an error, never its sentence."""
-    try:
-        error = _Completion.model_validate_json(text).error
-    except ValidationError:
-        return None
+    completion = _read(text)
+    error = None if completion is None else completion.error
     if not isinstance(error, _Error):
         return None
     code = error.code or error.type

@@ -10,11 +10,13 @@ class ThoughtFilter:
     """Takes thoughts out of a text that comes in pieces, wherever a tag is cut.
 
     Text before the first thought passes as it is; blank lines between a thought and the answer that
-    follows it are dropped where nothing was said before.
+    follows it are dropped where nothing was said before. What seems to be a thought in the middle of
+    an answer and never ends was none: the answer speaks of the tag.
     """
 
     def __init__(self) -> None:
         self._held = ""
+        self._thought: list[str] = []
         self._thinking = False
         self._has_spoken = False
         self._has_thought = False
@@ -22,30 +24,37 @@ class ThoughtFilter:
     def take(self, piece: str) -> str:
         """What of the text so far may be shown and was not returned before."""
         self._held += piece
-        shown: list[str] = []
+        shown = ""
         while True:
             tag = _CLOSE if self._thinking else _OPEN
             before, found, after = self._held.partition(tag)
             if not found:
                 break
             if not self._thinking:
-                shown.append(before)
+                shown += self._spoken(before)
             self._thinking = not self._thinking
+            self._thought = []
             self._has_thought = True
             self._held = after
-        kept = _begun_tag(self._held, tag)
-        passed, self._held = (
-            self._held[: len(self._held) - kept],
-            self._held[len(self._held) - kept :],
-        )
+        cut = len(self._held) - _begun_tag(self._held, tag)
+        passed, self._held = self._held[:cut], self._held[cut:]
         if not self._thinking:
-            shown.append(passed)
-        return self._spoken("".join(shown))
+            return shown + self._spoken(passed)
+        if self._has_spoken:
+            self._thought.append(passed)
+        return shown
 
-    def rest(self) -> str:
-        """What was held back as the beginning of a tag that never came."""
+    def rest(self, *, is_cut_short: bool) -> str:
+        """What was held back and is no thought.
+
+        Args:
+            is_cut_short: a thought that was begun might have ended yet.
+        """
         held, self._held = self._held, ""
-        return "" if self._thinking else self._spoken(held)
+        if not self._thinking:
+            return self._spoken(held)
+        is_text = self._has_spoken and not is_cut_short
+        return "".join((_OPEN, *self._thought, held)) if is_text else ""
 
     def _spoken(self, text: str) -> str:
         if self._has_thought and not self._has_spoken:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Final
 
 from commons.dynamodb.exceptions import StorageUnavailableError
 from commons.errors import ChannelNotFoundError
@@ -18,6 +19,11 @@ from workers_agent.services.patience import to_its_end
 from workers_agent.services.toolbox import Toolbox
 from workers_agent.services.transcript import called_tools, transcript
 
+type _Figures = tuple[Usage, int]
+"""What the provider had counted when the reply's new text was so long."""
+
+_NO_FIGURES: Final[_Figures] = Usage(model_id="", input_tokens=0, output_tokens=0), 0
+
 
 class Attempts:
     """Prepares each attempt at the next request, and keeps account of all that are not settled.
@@ -33,6 +39,7 @@ class Attempts:
         self._by = by
         self._deltas = deltas
         self._prompt: Prompt | None = None
+        self._figures = _NO_FIGURES
         self._count = 0 if claim.row.reservation is None else claim.row.reservation.attempt
         self._unsettled = claim.row.unsettled + _cost_of_a_dead_attempt(claim)
         self.row = claim.row
@@ -68,8 +75,12 @@ class Attempts:
         ).model_copy(update={"attempt": self._count})
         async with self._by.turns.of(self.row.channel_id):
             await to_its_end(lambda: self._reserve(reservation))
-        self._prompt = prompt
+        self._prompt, self._figures = prompt, _NO_FIGURES
         return prompt
+
+    def counted(self, usage: Usage) -> None:
+        """What the provider has counted of the attempt that runs, up to the text written so far."""
+        self._figures = usage, len(self._deltas.new_text)
 
     def ended(self, failure: ModelFailedError) -> None:
         """An attempt that the provider turned away costs nothing, any other is paid."""
@@ -139,10 +150,20 @@ class Attempts:
         return Cost(requests=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
 
     def _running(self) -> Cost:
-        """The estimate of the attempt that runs, if one does."""
+        """Of the attempt that runs, if one does: by the provider's figures, else by an estimate.
+
+        A figure of 0 is none: some servers send it with every chunk until they know.
+        """
         if self._prompt is None:
             return NO_COST
-        return estimated(estimate_input(self._prompt), self._deltas.new_text)
+        known, length = self._figures
+        length = length if known.output_tokens else 0
+        rest = estimated(estimate_input(self._prompt), self._deltas.new_text[length:])
+        return Cost(
+            requests=1,
+            input_tokens=known.input_tokens or rest.input_tokens,
+            output_tokens=known.output_tokens + rest.output_tokens,
+        )
 
 
 def _cost_of_a_dead_attempt(claim: Claim) -> Cost:

@@ -19,6 +19,7 @@ from workers_agent.model import (
     Prompt,
     SilentChunk,
     ToolCallChunk,
+    UsageChunk,
 )
 from workers_agent.pace import Pace
 from workers_agent.services.deltas import DeltaBroadcast
@@ -51,6 +52,10 @@ class IAttempts(Protocol):
         """The prompt, built anew: what it held may have been deleted since the one before."""
         ...
 
+    def counted(self, usage: Usage) -> None:
+        """What the provider has counted of the attempt that runs."""
+        ...
+
     def ended(self, failure: ModelFailedError) -> None:
         """An attempt came to nothing."""
         ...
@@ -81,7 +86,7 @@ class AnswerWriter:
             prompt = await attempts.begin()
             try:
                 async with asyncio.timeout_at(deadline) as clock:
-                    return await self._attempt(prompt, deltas)
+                    return await self._attempt(prompt, attempts, deltas)
             except TimeoutError:
                 if not clock.expired():
                     raise
@@ -99,9 +104,12 @@ class AnswerWriter:
             deltas.start_anew()
         raise AssertionError("unreachable")
 
-    async def _attempt(self, prompt: Prompt, deltas: DeltaBroadcast) -> Written:
+    async def _attempt(
+        self, prompt: Prompt, attempts: IAttempts, deltas: DeltaBroadcast
+    ) -> Written:
         pairs = _SurrogatePairs()
         calls: list[ToolCallChunk] = []
+        usage: Usage | None = None
         async with aclosing(self._model.stream(prompt)) as chunks:
             while True:
                 chunk = await self._next(chunks)
@@ -111,13 +119,17 @@ class AnswerWriter:
                     if prompt.tools:
                         calls.append(chunk)
                     continue
+                if isinstance(chunk, UsageChunk):
+                    usage = chunk.usage
+                    attempts.counted(usage)
+                    continue
                 if isinstance(chunk, SilentChunk):
                     continue
                 room = MAX_TEXT - len(deltas.text)
                 text = _set_off(pairs.join(chunk.text), deltas)
                 deltas.add(text[:room])
                 if len(text) > room:
-                    return Written("length", None)
+                    return Written("length", usage)
 
     async def _next(self, chunks: AsyncGenerator[Chunk]) -> Chunk:
         try:
