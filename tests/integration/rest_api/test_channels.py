@@ -5,6 +5,7 @@ from tests.doubles.repository import InMemoryRepository
 from tests.integration.rest_api.client import Client, RecordingBroadcaster
 from tests.integration.rest_api.conftest import Listen
 
+from commons import keys
 from commons.clock import epoch_seconds
 from commons.dal import Query, Table
 from commons.services.connections import ConnectionsService
@@ -137,6 +138,27 @@ def test_an_update_is_an_event_without_the_system_prompt(alice: Client) -> None:
         {"agent": {"mode": "always", "modelId": "model-a"}},
         {"name": "Other"},
     ]
+
+
+def test_the_row_says_which_event_changed_the_agent_last_and_no_answer_does(
+    alice: Client, repository: InMemoryRepository
+) -> None:
+    channel = alice.new_channel()
+    path = f"/v1/channels/{channel}"
+
+    def noted() -> object:
+        return repository.get(Table.CHANNELS, keys.channel_key(channel)).get("agent_changed_seq")
+
+    at_first = noted()
+    alice.patch(path, {"name": "Other"})
+    renamed = noted()
+    alice.patch(path, {"agent": {"mode": "off"}})
+    switched_off = noted()
+    changed = alice.patch(path, {"name": "Third", "agent": {"mode": "off"}})
+
+    assert (at_first, renamed, switched_off, noted()) == (0, 0, 2, 2)
+    seen = [changed.body, alice.get(path).body, *alice.get("/v1/channels").body["items"]]
+    assert [name for body in seen for name in body if "changed" in name.lower()] == []
 
 
 @pytest.mark.parametrize(

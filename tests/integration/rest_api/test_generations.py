@@ -84,6 +84,60 @@ def test_the_reply_to_one_question_is_cancelled(
     assert alice.post(path, {"replyTo": reply_to}).status == status
 
 
+def cancelled(client: Client, channel: str, reply_to: int) -> list[int]:
+    """The questions whose replies have ended once one of them is cancelled."""
+    path = f"/v1/channels/{channel}/generations/cancel"
+    assert client.post(path, {"replyTo": reply_to}).status == 202
+    messages = client.get(f"/v1/channels/{channel}/messages").body["items"]
+    return [each["replyTo"] for each in messages if each["sender"]["kind"] == "agent"]
+
+
+def change(alice: Client, channel: str, **changes: object) -> None:
+    assert alice.patch(f"/v1/channels/{channel}", changes).status == 200
+
+
+def test_a_question_that_nobody_has_taken_up_yet_ends_where_it_is_cancelled(alice: Client) -> None:
+    channel = alice.new_channel("bob", agent={"mode": "off"})
+    change(alice, channel, agent={"mode": "always"})
+    question = alice.say(channel)
+    change(alice, channel, name="Another name")
+
+    assert cancelled(alice.as_user("bob"), channel, question) == [question]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("off", "always"), ("mention", "always"), ("off", "mention")],
+)
+def test_a_cancel_invents_no_reply_to_what_was_no_question_when_it_was_posted(
+    alice: Client, before: str, after: str
+) -> None:
+    channel = alice.new_channel("bob", agent={"mode": before})
+    text = "hello" if before == "mention" else "hello, @agent"
+    message = alice.say(channel, text)
+    change(alice, channel, agent={"mode": after})
+    events = alice.event_types(channel)
+
+    assert cancelled(alice.as_user("bob"), channel, message) == []
+    assert alice.event_types(channel) == events
+
+
+def test_an_edit_makes_no_question_of_a_message(alice: Client) -> None:
+    channel = alice.new_channel("bob", agent={"mode": "mention"})
+    message = alice.say(channel, "hello")
+    alice.patch(f"/v1/channels/{channel}/messages/{message}", {"text": "hello, @agent"})
+
+    assert cancelled(alice.as_user("bob"), channel, message) == []
+
+
+def test_a_question_stays_one_whatever_it_is_edited_to(alice: Client) -> None:
+    channel = alice.new_channel("bob", agent={"mode": "mention"})
+    question = alice.say(channel, "hello, @agent")
+    alice.patch(f"/v1/channels/{channel}/messages/{question}", {"text": "hello"})
+
+    assert cancelled(alice.as_user("bob"), channel, question) == [question]
+
+
 def test_only_its_owner_deletes_an_agents_message(alice: Client, answered: str) -> None:
     path = f"/v1/channels/{answered}/messages/2"
 

@@ -241,8 +241,15 @@ class Room:
         self.configure(mode="always")
 
     def configure(
-        self, channel_id: str = CHANNEL, *, settings_version: int = 0, **agent: object
+        self,
+        channel_id: str = CHANNEL,
+        *,
+        settings_version: int = 0,
+        agent_changed_seq: int | None = None,
+        **agent: object,
     ) -> None:
+        """The channel's row; without `agent_changed_seq` as an older release left it."""
+        changed = {} if agent_changed_seq is None else {"agent_changed_seq": agent_changed_seq}
         item: Item = {
             **keys.channel_key(channel_id),
             "channel_id": channel_id,
@@ -253,6 +260,7 @@ class Room:
             "owner_count": 1,
             "agent": {"model_id": "default-model", **agent},
             "settings_version": settings_version,
+            **changed,
         }
         self.repository.put(Table.CHANNELS, item)
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import count
 from types import SimpleNamespace
 
@@ -94,6 +95,55 @@ def test_cancelling_a_question_before_its_dispatch_ends_its_reply(room: Room) ->
     room.generations.cancel(CHANNEL, "alice", seq)
 
     assert _ends(room) == ["cancelled"]
+    assert not room.generations.ask(CHANNEL, seq, "alice", correlation_id=None)
+
+
+def test_a_message_posted_before_the_agents_settings_changed_is_not_ended_ahead(
+    room: Room,
+) -> None:
+    room.configure(mode="off")
+    seq = room.post("Hello, all")
+    room.configure(mode="always", agent_changed_seq=seq + 1)
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    assert len(room.events()) == 1
+    assert room.generations.list_open(CHANNEL) == []
+
+
+def test_the_first_question_after_the_agents_settings_changed_is_ended_ahead(room: Room) -> None:
+    changed = room.post("Before")
+    room.configure(mode="always", agent_changed_seq=changed)
+    seq = room.post("Hello")
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    assert [reply.data.reply_to for reply in room.replies()] == [seq]
+
+
+def test_a_reply_that_is_open_is_cancelled_though_the_agents_settings_changed(room: Room) -> None:
+    seq = room.say("Hello")
+    room.configure(mode="off", agent_changed_seq=seq + 1)
+
+    room.generations.cancel(CHANNEL, "alice", seq)
+
+    assert _ends(room) == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("age", "ends"), [(3_600_000, ["cancelled"]), (3_600_001, [])], ids=["an hour", "past it"]
+)
+def test_a_question_is_ended_ahead_while_it_is_worth_answering(
+    room: Room, age: int, ends: list[str]
+) -> None:
+    seq = room.post("Hello")
+    posted_at = datetime.fromisoformat(room.events()[0].created_at)
+    moment = round(posted_at.timestamp() * 1_000) + age
+    generations = GenerationsService(room.repository, clock=lambda: moment)
+
+    generations.cancel(CHANNEL, "alice", seq)
+
+    assert _ends(room) == ends
 
 
 def test_a_cancel_reaches_a_model_that_says_nothing(

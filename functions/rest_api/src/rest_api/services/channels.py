@@ -211,8 +211,8 @@ class ChannelsService(BaseService):
                     name=name if name != channel.name else None,
                     agent=agent_view(agent, "member") if agent != channel.agent else None,
                 ),
-                writes=lambda _seq: [
-                    _settings_write(channel, name, agent),
+                writes=lambda seq: [
+                    _settings_write(channel, name, agent, seq),
                     still_member(opened.member),
                 ],
                 holds_its_reasons=True,
@@ -359,7 +359,9 @@ def _channel_write(channel: ChannelRecord) -> Write:
     return PutWrite(Table.CHANNELS, item, NotExists("pk"))
 
 
-def _settings_write(channel: ChannelRecord, name: str, agent: AgentRecord) -> Write:
+def _settings_write(channel: ChannelRecord, name: str, agent: AgentRecord, seq: int) -> Write:
+    """`seq`: of the event that says the change."""
+    noted: Item = {} if agent == channel.agent else {"agent_changed_seq": seq}
     return UpdateWrite(
         Table.CHANNELS,
         keys.channel_key(channel.channel_id),
@@ -368,6 +370,7 @@ def _settings_write(channel: ChannelRecord, name: str, agent: AgentRecord) -> Wr
                 "name": name,
                 "agent": agent.model_dump(exclude_none=True),
                 "settings_version": channel.settings_version + 1,
+                **noted,
             }
         ),
         all_of(Compare("settings_version", "=", channel.settings_version), NotExists("deleted")),

@@ -4,10 +4,11 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from commons import keys
-from commons.clock import epoch_milliseconds
+from commons.clock import epoch_milliseconds, rfc3339
 from commons.dal import (
     ConditionCheck,
     Exists,
@@ -30,8 +31,13 @@ from commons.errors import (
     MessageNotFoundError,
 )
 from commons.observability import log
-from commons.records.channel import AgentRecord
-from commons.records.generation import ChannelCancels, EndedGeneration, OpenGeneration
+from commons.records.channel import AgentRecord, ChannelRecord
+from commons.records.generation import (
+    WORTH_ANSWERING_MILLISECONDS,
+    ChannelCancels,
+    EndedGeneration,
+    OpenGeneration,
+)
 from commons.records.timer import TimerRecord
 from commons.schemas.event import MessageCreated, Sender
 from commons.services.base import BaseService
@@ -149,7 +155,8 @@ class GenerationsService(BaseService):
     def cancel(self, channel_id: str, user_id: str, reply_to: int | None = None) -> None:
         """Ends replies, queued or running: to one question, or to all there are by now.
 
-        Each ends in a message with what was written. A reply that has ended already stays.
+        Each ends in a message with what was written. A reply that has ended already stays. For a
+        message that nobody is going to reply to nothing is written.
 
         Raises:
             ChannelNotFoundError: no such channel, or the user is no member of it.
@@ -166,10 +173,9 @@ class GenerationsService(BaseService):
             question = self._event_log.get_message(channel_id, reply_to)
         except MessageNotFoundError:
             raise InvalidRequestError.of("replyTo", "is no message of this channel") from None
-        if self.cancel_replies_to(channel_id, reply_to, by=by) or question.sender.kind != "user":
+        if self.cancel_replies_to(channel_id, reply_to, by=by):
             return
-        if question.data.redacted or not is_addressed(channel.agent, question.data.text):
-            # Nobody is going to reply.
+        if not self._is_perhaps_undispatched(channel, question):
             return
         if self.find_last_ended(channel_id, reply_to) is None:
             self._cancel_before_dispatch(question, by)
@@ -323,6 +329,22 @@ class GenerationsService(BaseService):
                 self._endings.cancel_unclaimed(row)
         except (GenerationLostError, ChannelNotFoundError):
             log.info("reply was taken or ended meanwhile", question_seq=row.question_seq)
+
+    def _is_perhaps_undispatched(self, channel: ChannelRecord, message: MessageCreated) -> bool:
+        """Whether the dispatcher may not have seen the message yet, and will take it for a question.
+
+        The dispatcher judges the text as it was posted; an edit changes nothing. What was posted
+        before the agent's settings changed may have been no question then, and after the time that
+        a question is worth answering the stream hands it to no dispatcher any more.
+        """
+        if message.sender.kind != "user" or message.data.redacted:
+            return False
+        if message.seq < channel.agent_changed_seq:
+            return False
+        oldest = (self._clock() - WORTH_ANSWERING_MILLISECONDS) / 1_000
+        if message.created_at < rfc3339(datetime.fromtimestamp(oldest, UTC)):
+            return False
+        return is_addressed(channel.agent, message.data.text)
 
     def _cancel_before_dispatch(self, question: MessageCreated, by: Sender) -> None:
         """The dispatcher may not have seen the question yet: it finds a reply that has ended."""
