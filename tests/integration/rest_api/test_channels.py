@@ -140,21 +140,23 @@ def test_an_update_is_an_event_without_the_system_prompt(alice: Client) -> None:
     ]
 
 
-def test_the_row_says_which_event_changed_the_agent_last_and_no_answer_does(
+def test_the_row_says_which_event_changed_the_agents_mode_last_and_no_answer_does(
     alice: Client, repository: InMemoryRepository
 ) -> None:
     channel = alice.new_channel()
     path = f"/v1/channels/{channel}"
 
     def noted() -> object:
-        return repository.get(Table.CHANNELS, keys.channel_key(channel)).get("agent_changed_seq")
+        return repository.get(Table.CHANNELS, keys.channel_key(channel)).get(
+            "agent_mode_changed_seq"
+        )
 
     at_first = noted()
     alice.patch(path, {"name": "Other"})
     renamed = noted()
     alice.patch(path, {"agent": {"mode": "off"}})
     switched_off = noted()
-    changed = alice.patch(path, {"name": "Third", "agent": {"mode": "off"}})
+    changed = alice.patch(path, {"agent": {"mode": "off", "temperature": 0.5}})
 
     assert (at_first, renamed, switched_off, noted()) == (0, 0, 2, 2)
     seen = [changed.body, alice.get(path).body, *alice.get("/v1/channels").body["items"]]

@@ -56,3 +56,11 @@ def test_further_questions_are_taken_from_the_queue_of_the_batch_and_finished_th
 
     assert (taken.request, taken.queue_name) == (REQUEST, CROWDED)
     assert queues.crowded() == []
+
+
+def test_a_question_that_the_queue_refuses_is_not_put_back_and_fails_no_other(
+    queues: Queues,
+) -> None:
+    queues.sqs.delete_queue(QueueUrl=queues.agent_url)
+
+    assert not worker_queues(queues).put_back(delivery(AGENT), REQUEST, delay_seconds=0)

@@ -252,3 +252,19 @@ class TestAgent:
         timeout = workers.functions["WorkersAgentFunction"]["Properties"]["Timeout"]
         assert workers.parameters["ModelTotalTimeout"]["Default"] == 120
         assert workers.parameters["ModelTotalTimeout"]["MaxValue"] <= timeout - 30
+
+
+def test_lambda_takes_no_function_that_sends_to_its_own_queue_for_a_loop(workers: Template) -> None:
+    """After sixteen messages in a row it would drop the next one into the dead letters."""
+    sends_to_itself = {
+        name
+        for name, function in workers.functions.items()
+        for event in function["Properties"].get("Events", {}).values()
+        if event["Type"] == "SQS"
+        and {"Ref": reference(event["Properties"]["Queue"])}
+        in function["Properties"]["Environment"]["Variables"].values()
+    }
+
+    assert len(sends_to_itself) == 3
+    for name in sends_to_itself:
+        assert workers.functions[name]["Properties"]["RecursiveLoop"] == "Allow"

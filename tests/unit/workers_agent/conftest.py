@@ -245,11 +245,15 @@ class Room:
         channel_id: str = CHANNEL,
         *,
         settings_version: int = 0,
-        agent_changed_seq: int | None = None,
+        agent_mode_changed_seq: int | None = None,
         **agent: object,
     ) -> None:
-        """The channel's row; without `agent_changed_seq` as an older release left it."""
-        changed = {} if agent_changed_seq is None else {"agent_changed_seq": agent_changed_seq}
+        """The channel's row; without `agent_mode_changed_seq` as an older release left it."""
+        changed = (
+            {}
+            if agent_mode_changed_seq is None
+            else {"agent_mode_changed_seq": agent_mode_changed_seq}
+        )
         item: Item = {
             **keys.channel_key(channel_id),
             "channel_id": channel_id,

@@ -103,7 +103,7 @@ def test_a_message_posted_before_the_agents_settings_changed_is_not_ended_ahead(
 ) -> None:
     room.configure(mode="off")
     seq = room.post("Hello, all")
-    room.configure(mode="always", agent_changed_seq=seq + 1)
+    room.configure(mode="always", agent_mode_changed_seq=seq + 1)
 
     room.generations.cancel(CHANNEL, "alice", seq)
 
@@ -113,7 +113,7 @@ def test_a_message_posted_before_the_agents_settings_changed_is_not_ended_ahead(
 
 def test_the_first_question_after_the_agents_settings_changed_is_ended_ahead(room: Room) -> None:
     changed = room.post("Before")
-    room.configure(mode="always", agent_changed_seq=changed)
+    room.configure(mode="always", agent_mode_changed_seq=changed)
     seq = room.post("Hello")
 
     room.generations.cancel(CHANNEL, "alice", seq)
@@ -123,7 +123,7 @@ def test_the_first_question_after_the_agents_settings_changed_is_ended_ahead(roo
 
 def test_a_reply_that_is_open_is_cancelled_though_the_agents_settings_changed(room: Room) -> None:
     seq = room.say("Hello")
-    room.configure(mode="off", agent_changed_seq=seq + 1)
+    room.configure(mode="off", agent_mode_changed_seq=seq + 1)
 
     room.generations.cancel(CHANNEL, "alice", seq)
 

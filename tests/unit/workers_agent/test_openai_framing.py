@@ -81,6 +81,7 @@ def by_bytes(body: bytes) -> Callable[[], Iterator[bytes]]:
         WHOLE,
         WHOLE.replace("\n", ""),
         "\n\n" + WHOLE,
+        WHOLE.replace('"choices"', '"annotations": [\n{}\n],\n"choices"'),
     ],
     ids=[
         "as it should be",
@@ -97,6 +98,7 @@ def by_bytes(body: bytes) -> Callable[[], Iterator[bytes]]:
         "not streamed",
         "not streamed, one line",
         "not streamed, blank lines first",
+        "not streamed, objects in lines of their own",
     ],
 )
 @pytest.mark.parametrize("kind", [SSE, "application/json", "text/plain", "Application/JSON", None])
@@ -113,6 +115,14 @@ def test_a_comment_is_a_sign_of_life() -> None:
     body = f": PROCESSING\n\n: PROCESSING\n\n{STREAM}{END}"
 
     assert answer(at_once(body.encode()))[:2] == ["", ""]
+
+
+@pytest.mark.parametrize("body", [chunk("Half of "), '{"detail": "loading"}', "[]", ""])
+def test_what_is_no_whole_answer_broke_off(body: str) -> None:
+    with pytest.raises(ModelFailedError) as raised:
+        answer(at_once(body.encode()), "application/json")
+
+    assert (raised.value.reason, raised.value.retryable) == ("model_error", True)
 
 
 def test_halves_of_a_character_are_text() -> None:

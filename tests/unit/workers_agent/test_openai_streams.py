@@ -494,25 +494,73 @@ def test_figures_are_told_as_they_come() -> None:
     assert chunks == [TextChunk("do"), UsageChunk(counted)]
 
 
+def test_a_figure_that_is_not_named_again_stays() -> None:
+    first, last = {"prompt_tokens": 50, "completion_tokens": 700}, {"prompt_tokens": 50}
+    answer = stream(said("a", usage=first), said(None, finish="stop", usage=last), DONE)
+
+    counted = Usage(model_id="m", input_tokens=50, output_tokens=700)
+    assert end_of(Server(answer).ask()).usage == counted
+
+
 @pytest.mark.parametrize("cut", [lambda text: [text], list])
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("Wrap it in `<think>` tags. Done.", "Wrap it in `<think>` tags. Done."),
+        ("Wrap it in `<think>` and `</think>` tags.", "Wrap it in `<think>` and `</think>` tags."),
+        ('It says "<think>" there.', 'It says "<think>" there.'),
         ("Yes. <think>secret</think>No.", "Yes. No."),
+        ("Yes. <think>secret", "Yes. "),
         ("<think>secret", ""),
         (" \n<think>secret</think>\nHi", " \nHi"),
     ],
 )
-def test_a_thought_ends_and_what_speaks_of_one_is_text(
-    text: str, shown: str, cut: Callable[[str], list[str]]
+@pytest.mark.parametrize("finish", ["stop", "length", "tool_calls", "abort", None])
+def test_a_thought_is_one_to_its_end_and_what_speaks_of_one_is_text(
+    text: str, shown: str, cut: Callable[[str], list[str]], finish: str | None
 ) -> None:
-    chunks = Server(stream(*map(said, cut(text)), said(None, finish="stop"), DONE)).ask()
+    chunks = Server(stream(*map(said, cut(text)), said(None, finish=finish), DONE)).ask()
 
     assert text_of(chunks) == shown
 
 
-def test_a_thought_that_was_cut_short_is_none_of_the_answer() -> None:
-    answer = stream(said("Yes. <think>secret"), said(None, finish="length"), DONE)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"error": {"message": "max_tokens 4096 is not supported, the maximum is 2048"}},
+        {
+            "detail": [
+                {
+                    "loc": ["body", "max_tokens"],
+                    "msg": "ensure this value is less than 2048",
+                    "input": {"messages": [{"content": "What extra cost is unexpected?"}]},
+                }
+            ]
+        },
+        "max_tokens is too large: 9. Unsupported value",
+    ],
+)
+def test_a_bound_is_no_unknown_name(wrong: object) -> None:
+    server = Server(*[refusal(400, wrong)] * 2, stream(said("Hi", finish="stop"), DONE))
+    model = server.model()
 
-    assert text_of(Server(answer).ask()) == "Yes. "
+    with pytest.raises(ModelFailedError):
+        server.ask(model)
+    server.ask(model)
+
+    assert [body.get("max_tokens") for body in server.bodies] == [9, 9, 9]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"error": {"message": "Invalid parameter: max_tokens"}},
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "No."}]},
+        {"message": "Additional properties are not allowed ('max_tokens' was unexpected)"},
+    ],
+)
+def test_an_unknown_name_of_the_limit_is_learned_however_it_is_said(wrong: object) -> None:
+    server = Server(refusal(422, wrong), stream(said("Hi", finish="stop"), DONE))
+
+    server.ask()
+
+    assert server.bodies[-1]["max_completion_tokens"] == 9

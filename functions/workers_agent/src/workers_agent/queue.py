@@ -5,6 +5,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Protocol
 
+from commons.dynamodb.exceptions import RepositoryError
 from commons.errors import UnavailableError
 from commons.observability import log
 from commons.queues import QueueMessage, SqsQueue
@@ -68,7 +69,7 @@ class SqsAgentQueues:
         )
         try:
             self._queues[delivery.queue_name].send(message)
-        except UnavailableError as error:
+        except (UnavailableError, RepositoryError) as error:
             log.warning("request not put back", error=type(error).__name__)
             return False
         return True

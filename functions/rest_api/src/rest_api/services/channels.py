@@ -361,7 +361,7 @@ def _channel_write(channel: ChannelRecord) -> Write:
 
 def _settings_write(channel: ChannelRecord, name: str, agent: AgentRecord, seq: int) -> Write:
     """`seq`: of the event that says the change."""
-    noted: Item = {} if agent == channel.agent else {"agent_changed_seq": seq}
+    noted: Item = {} if agent.mode == channel.agent.mode else {"agent_mode_changed_seq": seq}
     return UpdateWrite(
         Table.CHANNELS,
         keys.channel_key(channel.channel_id),

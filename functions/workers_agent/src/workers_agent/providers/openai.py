@@ -78,10 +78,17 @@ _OTHER_NAMES: Final[Mapping[Option, Option]] = {
 
 _UNKNOWN: Final = re.compile(
     r"unsupported|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|forbidden"
-    r"|extra|deprecated|instead",
+    r"|extra|deprecated|instead|invalid parameter|not a valid|no such|additional propert",
     re.IGNORECASE,
 )
 """How servers say that they do not know an option, and not that its value is wrong."""
+
+_BOUND: Final = re.compile(
+    r"maximum|minimum|at (most|least)|(less|greater|larger|higher|lower) than|exceed"
+    r"|too (large|high|small|low|many|few)|range|between",
+    re.IGNORECASE,
+)
+"""How they say that a number is wrong, whatever else they say."""
 
 
 def _named(value: object) -> object:
@@ -245,7 +252,7 @@ class OpenAiModel:
             log.warning("model server refuses an option", option=option)
             left_out.add(option)
             refused.add(option)
-            if option in text and not _UNKNOWN.search(text):
+            if option in text and not _is_unknown(text):
                 # A value was wrong, which another request may not have.
                 of_this_request.add(option)
             if other := _OTHER_NAMES.get(option):
@@ -285,11 +292,39 @@ class OpenAiModel:
         for option in _OPTIONS:
             if option in tried or option not in text:
                 continue
-            if option not in _OTHER_NAMES or _UNKNOWN.search(text):
+            if option not in _OTHER_NAMES or _is_unknown(text):
                 return option
         if "stream_options" not in tried and model not in self._take_stream_options:
             return "stream_options"
         return None
+
+
+def _is_unknown(text: str) -> bool:
+    """Whether a refusal says that the server does not know an option."""
+    said = "\n".join(_sentences(text))
+    return _UNKNOWN.search(said) is not None and _BOUND.search(said) is None
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """What a refusal says itself: validators quote the request beside it."""
+    try:
+        told = list(_told(json.loads(text)))
+    except (ValueError, RecursionError):
+        told = []
+    yield from told or (text,)
+
+
+def _told(refusal: object) -> Iterator[str]:
+    match refusal:
+        case dict():
+            for key, value in refusal.items():
+                if isinstance(value, str) and key in {"message", "msg", "detail", "error", "type"}:
+                    yield value
+                elif key != "input":
+                    yield from _told(value)
+        case list():
+            for each in refusal:
+                yield from _told(each)
 
 
 def _messages(prompt: Prompt) -> list[dict[str, object]]:
@@ -381,6 +416,9 @@ class _Answer:
             self._calls.take(choice.said.calls)
             if choice.finish_reason is not None:
                 self._finish = _FINISHES.get(choice.finish_reason.lower(), "stop")
+            elif choice.message is not None:
+                # The server does not stream: this is all of it.
+                self._finish = self._finish or "stop"
         if self.has_finished and (text or self._patient_until is None):
             # What only keeps the connection alive renews nothing.
             self._patient_until = asyncio.get_running_loop().time() + ENVELOPE_SECONDS
@@ -397,7 +435,7 @@ class _Answer:
         """
         if self._finish is None:
             raise ModelFailedError("model_error", retryable=True)
-        rest = self._thoughts.rest(is_cut_short=self._finish != "stop")
+        rest = self._thoughts.rest()
         chunks: list[Chunk] = [TextChunk(rest)] if rest else []
         if self._finish == "stop" and self._calls:
             # Some servers end an answer that asks for calls with `stop`.
@@ -408,10 +446,12 @@ class _Answer:
         """Servers that count in every chunk count up: the last figure is the whole."""
         if figures.prompt_tokens is None and figures.completion_tokens is None:
             return None
+        known = self._usage or Usage(model_id=self._model_id, input_tokens=0, output_tokens=0)
+        sent, written = figures.prompt_tokens, figures.completion_tokens
         self._usage = Usage(
             model_id=self._model_id,
-            input_tokens=max(0, figures.prompt_tokens or 0),
-            output_tokens=max(0, figures.completion_tokens or 0),
+            input_tokens=known.input_tokens if sent is None else max(0, sent),
+            output_tokens=known.output_tokens if written is None else max(0, written),
         )
         return self._usage
 

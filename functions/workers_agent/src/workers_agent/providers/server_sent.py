@@ -92,7 +92,6 @@ class _Events:
         self._data: list[str] = []
         self._length = 0
         self._is_json: bool | None = None
-        self._count = 0
 
     def take(self, line: bytes) -> Iterator[str]:
         text = line.decode(errors="replace")
@@ -109,24 +108,23 @@ class _Events:
 
     def rest(self) -> Iterator[str]:
         yield from self._flushed()
-        if self._is_json and self._count == 1:
-            # One text: the server does not stream, and has said all.
-            yield DONE
 
     def _add(self, text: str) -> Iterator[str]:
-        if self._data and _is_whole(text):
+        if self._data and not self._is_json and _is_whole(text):
             yield from self._flushed()
         self._data.append(text)
         self._length += len(text)
         if self._length > MAX_BYTES or len(self._data) > MAX_LINES:
             raise ModelFailedError("model_error", retryable=True)
-        if _is_whole(text) or (text.startswith("}") and _is_whole("\n".join(self._data))):
+        is_first = len(self._data) == 1
+        if ((is_first or not self._is_json) and _is_whole(text)) or (
+            text.startswith("}") and _is_whole("\n".join(self._data))
+        ):
             yield from self._flushed()
 
     def _flushed(self) -> Iterator[str]:
         data, self._data, self._length = "\n".join(self._data), [], 0
         if data.strip():
-            self._count += 1
             yield data
 
 

@@ -6,17 +6,21 @@ _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"
 
 
+_QUOTES: Final = frozenset("`\"'\u201c\u2018")
+"""After one of these an answer speaks of the tag."""
+
+
 class ThoughtFilter:
     """Takes thoughts out of a text that comes in pieces, wherever a tag is cut.
 
     Text before the first thought passes as it is; blank lines between a thought and the answer that
-    follows it are dropped where nothing was said before. What seems to be a thought in the middle of
-    an answer and never ends was none: the answer speaks of the tag.
+    follows it are dropped where nothing was said before. A thought that does not end is one to the
+    end; a tag in quotation marks, in an answer that has begun, is none.
     """
 
     def __init__(self) -> None:
         self._held = ""
-        self._thought: list[str] = []
+        self._last = ""
         self._thinking = False
         self._has_spoken = False
         self._has_thought = False
@@ -30,36 +34,28 @@ class ThoughtFilter:
             before, found, after = self._held.partition(tag)
             if not found:
                 break
+            self._held = after
             if not self._thinking:
                 shown += self._spoken(before)
+                if self._last in _QUOTES:
+                    shown += self._spoken(tag)
+                    continue
             self._thinking = not self._thinking
-            self._thought = []
             self._has_thought = True
-            self._held = after
         cut = len(self._held) - _begun_tag(self._held, tag)
         passed, self._held = self._held[:cut], self._held[cut:]
-        if not self._thinking:
-            return shown + self._spoken(passed)
-        if self._has_spoken:
-            self._thought.append(passed)
-        return shown
+        return shown if self._thinking else shown + self._spoken(passed)
 
-    def rest(self, *, is_cut_short: bool) -> str:
-        """What was held back and is no thought.
-
-        Args:
-            is_cut_short: a thought that was begun might have ended yet.
-        """
+    def rest(self) -> str:
+        """What was held back as the beginning of a tag that never came."""
         held, self._held = self._held, ""
-        if not self._thinking:
-            return self._spoken(held)
-        is_text = self._has_spoken and not is_cut_short
-        return "".join((_OPEN, *self._thought, held)) if is_text else ""
+        return "" if self._thinking else self._spoken(held)
 
     def _spoken(self, text: str) -> str:
         if self._has_thought and not self._has_spoken:
             text = text.lstrip()
         self._has_spoken = self._has_spoken or bool(text.strip())
+        self._last = text[-1:] or self._last
         return text
 
 

@@ -64,7 +64,7 @@ class BatchService(BaseService):
         taking = asyncio.create_task(self._take_further(at_hand))
         try:
             outcomes = await asyncio.gather(
-                *(self._answer_one(each, at_hand, is_of_batch=True) for each in deliveries)
+                *(self._answer_one(each, at_hand) for each in deliveries)
             )
             await taking
         finally:
@@ -89,7 +89,7 @@ class BatchService(BaseService):
             while not await at_hand.is_idle_within(self._pace.take) and loop.time() < until:
                 for delivery in await asyncio.to_thread(self._take, at_hand):
                     at_hand.add(delivery)
-                    further.create_task(self._answer_one(delivery, at_hand, is_of_batch=False))
+                    further.create_task(self._answer_one(delivery, at_hand))
 
     def _take(self, at_hand: AtHand) -> list[Delivery]:
         if at_hand.room < 1:
@@ -102,17 +102,17 @@ class BatchService(BaseService):
             await asyncio.to_thread(self._queue.hide, at_hand.hidden, self._pace.hidden)
             await asyncio.sleep(self._pace.hidden / 3)
 
-    async def _answer_one(self, delivery: Delivery, at_hand: AtHand, *, is_of_batch: bool) -> bool:
+    async def _answer_one(self, delivery: Delivery, at_hand: AtHand) -> bool:
         """Whether its message is done with; if not, it is soon seen again.
 
-        Lambda takes out what is of its batch, and only at the end, which may be minutes away: till
-        then a worker that dies would leave it to the next one.
+        It is taken out at once. Lambda knows of the batch's own alone, and takes those out at the
+        end, which may be minutes away.
         """
         try:
             is_done = await self._answer(delivery, share=lambda: at_hand.writing)
         finally:
             at_hand.end(delivery)
-        if is_done and not (is_of_batch and at_hand.is_idle):
+        if is_done:
             await asyncio.to_thread(self._queue.finish, delivery)
         return is_done
 

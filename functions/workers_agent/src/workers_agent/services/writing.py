@@ -109,7 +109,6 @@ class AnswerWriter:
     ) -> Written:
         pairs = _SurrogatePairs()
         calls: list[ToolCallChunk] = []
-        usage: Usage | None = None
         async with aclosing(self._model.stream(prompt)) as chunks:
             while True:
                 chunk = await self._next(chunks)
@@ -120,8 +119,7 @@ class AnswerWriter:
                         calls.append(chunk)
                     continue
                 if isinstance(chunk, UsageChunk):
-                    usage = chunk.usage
-                    attempts.counted(usage)
+                    attempts.counted(chunk.usage)
                     continue
                 if isinstance(chunk, SilentChunk):
                     continue
@@ -129,7 +127,7 @@ class AnswerWriter:
                 text = _set_off(pairs.join(chunk.text), deltas)
                 deltas.add(text[:room])
                 if len(text) > room:
-                    return Written("length", usage)
+                    return Written("length", None)
 
     async def _next(self, chunks: AsyncGenerator[Chunk]) -> Chunk:
         try:

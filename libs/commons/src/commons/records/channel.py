@@ -24,9 +24,9 @@ class ChannelRecord(StoredModel):
 
     Attributes:
         settings_version: counts changes of name and agent: each is conditional on it.
-        agent_changed_seq: the number of the event that changed the agent last; 0 where none has,
-            or where an older release wrote the row. Later messages were posted under today's
-            settings.
+        agent_mode_changed_seq: the number of the event that changed the agent's mode last; 0 where
+            none has, or where an older release wrote the row. Later messages were posted under
+            today's mode.
     """
 
     channel_id: str
@@ -37,7 +37,7 @@ class ChannelRecord(StoredModel):
     member_count: int
     owner_count: int
     settings_version: int = 0
-    agent_changed_seq: int = 0
+    agent_mode_changed_seq: int = 0
     deleted: bool = False
 
 

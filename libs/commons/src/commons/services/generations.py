@@ -339,7 +339,7 @@ class GenerationsService(BaseService):
         """
         if message.sender.kind != "user" or message.data.redacted:
             return False
-        if message.seq < channel.agent_changed_seq:
+        if message.seq < channel.agent_mode_changed_seq:
             return False
         oldest = (self._clock() - WORTH_ANSWERING_MILLISECONDS) / 1_000
         if message.created_at < rfc3339(datetime.fromtimestamp(oldest, UTC)):
