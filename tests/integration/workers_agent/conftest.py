@@ -5,10 +5,11 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, cast
+from typing import Literal
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tests.doubles.queue_records import queue_record
 from tests.integration.websocket.gateway import ManagementApi, served_management_api
 from tests.integration.workers_agent.model_control import ModelControl
 from tests.integration.workers_agent.queues import Queues, deploy_queues
@@ -19,6 +20,7 @@ from commons.ids import new_channel_id
 from commons.records.connection import Subscription
 from commons.schemas.caller import Caller
 from commons.schemas.event import AgentFailed, Event, MessageCreated
+from commons.schemas.lambda_events import QueueRecord
 from commons.schemas.message import PostMessage
 from commons.services.event_log import EventLogService
 from commons.services.generations import GenerationsService
@@ -127,7 +129,7 @@ class Room:
         )
         return seq
 
-    def record(self, seq: int, *, message_id: str = "message-1") -> handler.QueueRecord:
+    def record(self, seq: int, *, message_id: str = "message-1") -> QueueRecord:
         """As the queue mapping hands it over."""
         body = {
             "channelId": self.channel_id,
@@ -135,23 +137,9 @@ class Room:
             "generation": 1,
             "correlationId": "correlation-1",
         }
-        # The mapping sends more than the handler's type names.
-        return cast(
-            "handler.QueueRecord",
-            {
-                "messageId": message_id,
-                "receiptHandle": f"receipt-{message_id}",
-                "body": json.dumps(body),
-                "attributes": {"ApproximateReceiveCount": "1"},
-                "messageAttributes": {},
-                "md5OfBody": "0",
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-west-1:1:chat-test-agent",
-                "awsRegion": "eu-west-1",
-            },
-        )
+        return queue_record(message_id, json.dumps(body), queue="chat-test-agent")
 
-    def hand_over(self, *records: handler.QueueRecord) -> Sequence[str]:
+    def hand_over(self, *records: QueueRecord) -> Sequence[str]:
         """Returns the ids of the messages that are to be seen again."""
         answer = handler.lambda_handler({"Records": list(records)}, self._context)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]

@@ -1,8 +1,9 @@
 """The handler on the events that the queue mapping sends, to tables, sockets and a model."""
 
+from tests.doubles.queue_records import queue_record
+
 from commons import keys
 from commons.dal import Table
-from workers_agent import handler
 
 from .conftest import Room
 
@@ -54,12 +55,7 @@ def test_the_correlation_id_of_the_request_is_on_the_reply(room: Room) -> None:
 
 
 def test_a_poison_body_is_handed_over_again_until_it_is_laid_aside(room: Room) -> None:
-    poison: handler.QueueRecord = {
-        "messageId": "poison",
-        "receiptHandle": "receipt",
-        "body": "not json",
-        "eventSourceARN": "arn:aws:sqs:eu-west-1:1:chat-test-agent",
-    }
+    poison = queue_record("poison", "not json", queue="chat-test-agent")
     seq = room.say("Hello")
 
     assert room.hand_over(poison, room.record(seq)) == ["poison"]

@@ -425,6 +425,16 @@ class Hanging:
         self._monkeypatch.setattr(self._world.broadcaster, "send", self._send)
 
 
+def set_aside(world: World, monkeypatch: pytest.MonkeyPatch) -> RoomRange:
+    """The first event of C, which alice hears, waits; whoever asks has its message in hand."""
+    world.connect("alice", "a", "C")
+    hanging = Hanging(world, monkeypatch)
+    world.deliver(world.say("C"))
+    hanging.ends()
+    hanging.release.set()
+    return world.queues.ranges.pop()
+
+
 def test_what_follows_a_push_that_takes_too_long_comes_after_what_that_was_to_bring(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -448,12 +458,7 @@ def test_what_follows_a_push_that_takes_too_long_comes_after_what_that_was_to_br
 def test_once_the_queue_has_brought_what_waited_the_stream_brings_the_next(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.connect("alice", "a", "C")
-    hanging = Hanging(world, monkeypatch)
-    world.deliver(world.say("C"))
-    hanging.ends()
-    (early,) = world.queues.ranges
-    world.queues.ranges = []
+    early = set_aside(world, monkeypatch)
     world.deliver(world.say("C"))
 
     # The first is brought while the second waits: the third still waits behind that.
@@ -463,7 +468,6 @@ def test_once_the_queue_has_brought_what_waited_the_stream_brings_the_next(
     assert world.run_errands() == []
     delivery = world.deliver(world.say("C"))
 
-    hanging.release.set()
     assert delivery.set_aside == 0
     assert world.seqs("a") == [1, 2, 3, 4]
 
@@ -471,11 +475,7 @@ def test_once_the_queue_has_brought_what_waited_the_stream_brings_the_next(
 def test_what_the_queue_has_not_brought_yet_still_waits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.connect("alice", "a", "C")
-    hanging = Hanging(world, monkeypatch)
-    world.deliver(world.say("C"))
-    hanging.ends()
-    (early,) = world.queues.ranges
+    early = set_aside(world, monkeypatch)
     slow = Slow(world, monkeypatch, "C")
     slow.fails = True
 
@@ -483,8 +483,8 @@ def test_what_the_queue_has_not_brought_yet_still_waits(
 
     slow.fails = False
     slow.release.set()
-    hanging.release.set()
     assert world.deliver(world.say("C")).set_aside == 1
+    assert world.take(early) == []
     assert world.run_errands() == []
     assert world.first_seen("a") == [1, 2]
 
@@ -527,15 +527,11 @@ def test_storage_that_is_slow_to_note_it_holds_the_batch_no_longer(
 def test_where_only_the_clearing_fails_what_was_brought_is_done_and_the_next_event_clears_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.connect("alice", "a", "C")
-    hanging = Hanging(world, monkeypatch)
-    world.deliver(world.say("C"))
-    hanging.ends()
-    hanging.release.set()
+    early = set_aside(world, monkeypatch)
 
     with monkeypatch.context() as down:
         down.setattr(world.repository, "delete", failing)
-        assert world.run_errands() == []
+        assert world.take(early) == []
 
     assert world.deliver(world.say("C")).set_aside == 1
     assert world.run_errands() == []
@@ -546,13 +542,7 @@ def test_where_only_the_clearing_fails_what_was_brought_is_done_and_the_next_eve
 def test_what_waits_for_a_person_to_park_it_is_still_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.connect("alice", "a", "C")
-    hanging = Hanging(world, monkeypatch)
-    world.deliver(world.say("C"))
-    hanging.ends()
-    hanging.release.set()
-    (asked,) = world.queues.ranges
-    world.queues.ranges = []
+    asked = set_aside(world, monkeypatch)
 
     with monkeypatch.context() as broken:
         broken.setattr("workers_delivery.services.push.ChannelPush._read_events", mistaken)

@@ -1,32 +1,14 @@
 """Questions off the agent's queues, to replies in the log."""
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from commons.observability import log, metrics, tracer
+from commons.schemas.lambda_events import BatchResponse, QueueEvent, QueueRecord
 from workers_agent.composition import batch_service
 from workers_agent.schemas import Delivery
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-
-class QueueRecord(TypedDict):
-    messageId: str
-    receiptHandle: str
-    body: str
-    eventSourceARN: str
-
-
-class QueueEvent(TypedDict):
-    Records: list[QueueRecord]
-
-
-class BatchItemFailure(TypedDict):
-    itemIdentifier: str
-
-
-class BatchResponse(TypedDict):
-    batchItemFailures: list[BatchItemFailure]
 
 
 @metrics.log_metrics
